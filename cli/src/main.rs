@@ -1,0 +1,2 @@
+//! eigenlens
+fn main() {}

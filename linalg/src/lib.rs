@@ -1,0 +1,34 @@
+//! Dense kernels and Krylov methods: what eigenlens needs of linear algebra and faer does not give as it is.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`real`] | the scalar types f32 and f64 |
+//! | [`gemm`] | matrix products through faer, on row-major views |
+//! | [`simd`], [`elementwise`] | vector arithmetic and functions (exp, tanh, …) and the one driver that runs them over slices |
+//! | [`reduce`] | dot, norms, axpy, column sums, with a fixed order of summation |
+//! | [`operator`], [`stop`] | symmetric operators on k columns; why an iteration ended |
+//! | [`lanczos`], [`tridiagonal`], [`quadrature`] | Lanczos tridiagonalisation and the Gauss quadrature it gives |
+//! | [`eigs`] | a few eigenpairs at either end (thick-restart Lanczos) |
+//! | [`dense`] | all eigenvalues of a dense symmetric matrix |
+//! | [`probes`] | counter-based random vectors |
+//!
+//! This crate knows no derivatives. It never prints, reads the environment, or touches a clock or a global random state.
+
+pub mod dense;
+pub mod eigs;
+pub mod elementwise;
+pub mod gemm;
+pub mod lanczos;
+pub mod operator;
+pub mod probes;
+pub mod quadrature;
+pub mod real;
+pub mod reduce;
+pub mod simd;
+pub mod stop;
+pub mod tridiagonal;
+
+pub use gemm::{Par, View, Write, gemm, gemm_strided};
+pub use operator::LinearOperator;
+pub use real::Real;
+pub use stop::Stop;

@@ -1,0 +1,1 @@
+//! Cross-crate tests; see `suite/main.rs` (the single test binary).
