@@ -1,1 +1,5 @@
-//! .
+//! Blockwise Hessians, their spectra and curvature estimators.
+
+pub mod estimate;
+pub mod metrics;
+pub mod spectrum;

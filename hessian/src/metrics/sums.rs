@@ -1,0 +1,194 @@
+//! The sums over a spectrum and the ordered distribution of |λ| that the quantities are functions of.
+
+use crate::estimate::{Estimate, jackknife, jackknife_of_means, pairwise_sum};
+use crate::spectrum::Probe;
+
+/// Positions in the list of sums. All are sums over x = λ/scale with multiplicity m (1, or p ω for a quadrature).
+pub(super) mod at {
+    /// Σ m x
+    pub const TRACE: usize = 0;
+    /// Σ m |x|
+    pub const NUCLEAR: usize = 1;
+    /// Σ m x²
+    pub const SQUARES: usize = 2;
+    /// Σ m |x| ln|x|
+    pub const LOGS: usize = 3;
+    /// Σ_{x<0} m |x|
+    pub const NEGATIVE_MASS: usize = 4;
+    /// #{|x| > τ|x|_max}
+    pub const RANK: usize = 5;
+    /// #{x < −τ|x|_max}
+    pub const NEGATIVE_COUNT: usize = 6;
+    /// Σ_{x<0} √(|x| m), over nodes
+    pub const NEGATIVE_ROOTS: usize = 7;
+    /// Σ_{x>0} √(x m), over nodes
+    pub const POSITIVE_ROOTS: usize = 8;
+    /// Σ m (x − c), and the next three the powers 2 to 4; c is one centre for all probes.
+    pub const CENTRED: usize = 9;
+    /// How many.
+    pub const LEN: usize = 13;
+}
+
+/// 2^⌊log₂ x⌋ for a normal x > 0; the smallest normal number for a subnormal x; 1 for 0.
+pub(super) fn power_of_two_below(x: f64) -> f64 {
+    const EXPONENT: u64 = 0x7ff0_0000_0000_0000;
+    if x == 0.0 { 1.0 } else { f64::from_bits(x.to_bits() & EXPONENT).max(f64::MIN_POSITIVE) }
+}
+
+/// The sums of every probe: `values[j][i]` is sum j of probe i. An exact spectrum is one "probe" without error.
+pub(super) struct Columns {
+    pub exact: bool,
+    /// Quadrature error of `RANK`, a bound averaged over the probes.
+    pub rank_error: f64,
+    /// Quadrature error of `NEGATIVE_COUNT`, likewise.
+    pub negative_error: f64,
+    values: Vec<Vec<f64>>,
+}
+
+impl Columns {
+    /// `eigenvalues` ascend.
+    pub fn exact(eigenvalues: &[f64], scale: f64, tau: f64) -> Self {
+        let n = eigenvalues.len();
+        let x: Vec<f64> = eigenvalues.iter().map(|l| l / scale).collect();
+        let threshold = tau * x[0].abs().max(x[n - 1].abs());
+        let centre = pairwise_sum(n, |i| x[i]) / n as f64;
+        let row = sums(&x, &|_| 1.0, threshold, centre);
+        Columns { exact: true, rank_error: 0.0, negative_error: 0.0, values: row.map(|s| vec![s]).to_vec() }
+    }
+
+    pub fn of_probes(dim: usize, probes: &[Probe], magnitude: f64, scale: f64, tau: f64) -> Self {
+        let (p, n) = (dim as f64, probes.len() as f64);
+        let threshold = tau * (magnitude / scale);
+        let mean_of = |f: &dyn Fn(&Probe) -> f64| pairwise_sum(probes.len(), |i| f(&probes[i])) / n;
+        let centre = mean_of(&|q| q.integrate(|l| l / scale));
+        let mut values = vec![Vec::with_capacity(probes.len()); at::LEN];
+        for q in probes {
+            let x: Vec<f64> = q.nodes.iter().map(|l| l / scale).collect();
+            let row = sums(&x, &|j| p * q.weights[j], threshold, centre);
+            values.iter_mut().zip(row).for_each(|(column, s)| column.push(s));
+        }
+        let below = |q: &Probe| p * q.cdf_error(-tau * magnitude);
+        let above = |q: &Probe| p * q.cdf_error(tau * magnitude);
+        Columns { exact: false, rank_error: mean_of(&|q| below(q) + above(q)), negative_error: mean_of(&below), values }
+    }
+
+    /// The sums averaged over the probes; of an exact spectrum the sums themselves.
+    pub fn means(&self) -> Vec<f64> {
+        self.values.iter().map(|c| pairwise_sum(c.len(), |i| c[i]) / c.len() as f64).collect()
+    }
+
+    /// f(mean sums) with its jackknife error over the probes.
+    pub fn jackknife(&self, f: impl Fn(&[f64]) -> f64) -> Estimate {
+        jackknife_of_means(&self.values.iter().map(Vec::as_slice).collect::<Vec<_>>(), f)
+    }
+}
+
+/// One row of sums. `x` ascends; multiplicity m(i).
+fn sums(x: &[f64], m: &dyn Fn(usize) -> f64, threshold: f64, centre: f64) -> [f64; at::LEN] {
+    let add = |f: &dyn Fn(f64) -> f64| pairwise_sum(x.len(), |i| m(i) * f(x[i]));
+    let root = |sign: f64| pairwise_sum(x.len(), |i| (m(i) * (sign * x[i]).max(0.0)).sqrt());
+    let mut row = [0.0; at::LEN];
+    row[at::TRACE] = add(&|x| x);
+    row[at::NUCLEAR] = add(&f64::abs);
+    row[at::SQUARES] = add(&|x| x * x);
+    row[at::LOGS] = add(&|x| if x == 0.0 { 0.0 } else { x.abs() * x.abs().ln() });
+    row[at::NEGATIVE_MASS] = add(&|x| (-x).max(0.0));
+    row[at::RANK] = add(&|x| f64::from(u8::from(x.abs() > threshold)));
+    row[at::NEGATIVE_COUNT] = add(&|x| f64::from(u8::from(x < -threshold)));
+    row[at::NEGATIVE_ROOTS] = root(-1.0);
+    row[at::POSITIVE_ROOTS] = root(1.0);
+    for k in 0..4 {
+        row[at::CENTRED + k] = add(&|x| (x - centre).powi(k as i32 + 1));
+    }
+    row
+}
+
+/// Skewness m₃/m₂^{3/2} and kurtosis m₄/m₂² from the sums of powers about a common centre. NaN where the standard
+/// deviation is at most p ε |λ|_max, the error of the eigenvalues themselves (|x|_max is between 1 and 2).
+pub(super) fn skewness_and_kurtosis(s: &[f64], p: f64) -> (f64, f64) {
+    let [a, b, c, d] = [0, 1, 2, 3].map(|k| s[at::CENTRED + k] / p);
+    let variance = b - a * a;
+    if p < 2.0 || variance.max(0.0).sqrt() <= 2.0 * p * f64::EPSILON {
+        return (f64::NAN, f64::NAN);
+    }
+    let third = c - 3.0 * a * b + 2.0 * a.powi(3);
+    let fourth = d - 4.0 * a * c + 6.0 * a * a * b - 3.0 * a.powi(4);
+    (third / variance.powf(1.5), fourth / (variance * variance))
+}
+
+/// The distribution of |λ|, ascending, pooled over the probes.
+pub(super) struct Magnitudes {
+    /// |λ|, multiplicity within its probe, probe.
+    atoms: Vec<(f64, f64, usize)>,
+    /// Their number; `None` for an exact spectrum.
+    probes: Option<usize>,
+}
+
+impl Magnitudes {
+    pub fn exact(eigenvalues: &[f64], scale: f64) -> Self {
+        Self::sorted(eigenvalues.iter().map(|l| ((l / scale).abs(), 1.0, 0)).collect(), None)
+    }
+
+    pub fn of_probes(dim: usize, probes: &[Probe], scale: f64) -> Self {
+        let p = dim as f64;
+        let atoms = probes
+            .iter()
+            .enumerate()
+            .flat_map(|(i, q)| q.nodes.iter().zip(&q.weights).map(move |(l, w)| ((l / scale).abs(), p * w, i)));
+        Self::sorted(atoms.collect(), Some(probes.len()))
+    }
+
+    fn sorted(mut atoms: Vec<(f64, f64, usize)>, probes: Option<usize>) -> Self {
+        atoms.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.2.cmp(&b.2)));
+        Magnitudes { atoms, probes }
+    }
+
+    /// f of the pooled distribution, of all probes but one, with its jackknife error; no error for an exact spectrum.
+    pub fn evaluate(&self, f: impl Fn(&[(f64, f64)]) -> f64) -> (f64, Option<Estimate>) {
+        match self.probes {
+            None => (f(&self.pooled(1, None)), None),
+            Some(n) => {
+                let e = jackknife(n, |skip| f(&self.pooled(n, skip)));
+                (e.mean, Some(e))
+            }
+        }
+    }
+
+    /// (|x|, multiplicity), ascending, averaged over the probes without one of them.
+    fn pooled(&self, probes: usize, skip: Option<usize>) -> Vec<(f64, f64)> {
+        let count = (probes - usize::from(skip.is_some())) as f64;
+        self.atoms.iter().filter(|a| Some(a.2) != skip).map(|a| (a.0, a.1 / count)).collect()
+    }
+}
+
+/// The number k of largest |λ| that hold the given share of Σ|λ|; for an atom of multiplicity m > 1 or a fractional one, the
+/// part of it that is needed. 0 for the zero spectrum.
+///
+/// `atoms` ascend. The share may be missed by 1e-12, so that ties are decided by the spectrum and not by rounding.
+pub(super) fn energy_rank(atoms: &[(f64, f64)], share: f64) -> f64 {
+    let target = share * (1.0 - 1e-12) * pairwise_sum(atoms.len(), |i| atoms[i].0 * atoms[i].1);
+    let (mut count, mut sum) = (0.0, 0.0);
+    for &(x, m) in atoms.iter().rev() {
+        if sum >= target {
+            break;
+        }
+        let part = if sum + x * m >= target { (target - sum) / x } else { m };
+        (count, sum) = (count + part, sum + x * m);
+    }
+    count
+}
+
+/// Gini coefficient Σ m x (2M + m − P) / (P Σ m x), M the multiplicity below x and P the whole. NaN for the zero spectrum.
+pub(super) fn gini(atoms: &[(f64, f64)]) -> f64 {
+    let whole = pairwise_sum(atoms.len(), |i| atoms[i].1);
+    let mut below = 0.0;
+    let terms: Vec<f64> = atoms
+        .iter()
+        .map(|&(x, m)| {
+            let rank = 2.0 * below + m - whole;
+            below += m;
+            m * x * rank
+        })
+        .collect();
+    pairwise_sum(atoms.len(), |i| terms[i]) / (whole * pairwise_sum(atoms.len(), |i| atoms[i].0 * atoms[i].1))
+}
