@@ -1,0 +1,7 @@
+//! The library behind the program `eigenlens`: arguments, configs, run directories, results, tables and the report.
+//!
+//! Nothing here knows how a derivative is taken; the crates below do.
+
+pub mod config;
+pub mod error;
+pub mod suggest;
