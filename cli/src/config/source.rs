@@ -203,7 +203,11 @@ impl<'a> Source<'a> {
 fn make_room(root: &mut DeTable<'_>, section: &str, key: &str, file_end: usize) {
     let Some(DeValue::Table(table)) = root.get_mut(section).map(Spanned::get_mut) else { return };
     for (_, _, gone) in REPLACES.iter().filter(|(s, k, _)| (*s, *k) == (section, key)) {
-        table.retain(|name, _| name.span().start >= file_end || !gone.contains(&name.get_ref().as_ref()));
+        for name in *gone {
+            if table.get(*name).is_some_and(|value| value.span().start < file_end) {
+                table.remove(*name);
+            }
+        }
     }
 }
 
