@@ -30,5 +30,5 @@ pub mod tridiagonal;
 
 pub use gemm::{Par, View, Write, gemm, gemm_strided};
 pub use operator::LinearOperator;
-pub use real::Real;
+pub use real::{Number, Real};
 pub use stop::Stop;

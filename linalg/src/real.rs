@@ -6,13 +6,31 @@ use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssi
 
 use crate::simd::Vectors;
 
+/// A scalar with its constants and conversions, but without operators: the bound of SIMD kernels, where `T::add` and the
+/// like must mean the vector operation and nothing else.
+pub trait Number: Vectors + Debug {
+    /// 0.
+    const ZERO: Self;
+    /// 1.
+    const ONE: Self;
+    /// Distance from 1 to the next larger value.
+    const EPSILON: Self;
+    /// `"f32"` or `"f64"`.
+    const NAME: &'static str;
+    /// The nearest value of this type.
+    fn from_f64(x: f64) -> Self;
+    /// The same value in double precision (exact).
+    fn to_f64(self) -> f64;
+    /// Neither infinite nor NaN.
+    fn finite(self) -> bool;
+}
+
 /// A real scalar. Implemented for `f32` and `f64` only; the one type parameter from the kernels to the model.
 pub trait Real:
-    Vectors
+    Number
     + faer::traits::RealField
     + Copy
     + Default
-    + Debug
     + Display
     + LowerExp
     + PartialOrd
@@ -30,23 +48,12 @@ pub trait Real:
     + DivAssign
     + 'static
 {
-    /// 0.
-    const ZERO: Self;
-    /// 1.
-    const ONE: Self;
-    /// Distance from 1 to the next larger value.
-    const EPSILON: Self;
-    /// `"f32"` or `"f64"`.
-    const NAME: &'static str;
-    /// The nearest value of this type.
-    fn from_f64(x: f64) -> Self;
-    /// The same value in double precision (exact).
-    fn to_f64(self) -> f64;
-    /// Neither infinite nor NaN.
-    fn finite(self) -> bool;
 }
 
-impl Real for f32 {
+impl Real for f32 {}
+impl Real for f64 {}
+
+impl Number for f32 {
     const ZERO: f32 = 0.0;
     const ONE: f32 = 1.0;
     const EPSILON: f32 = f32::EPSILON;
@@ -65,7 +72,7 @@ impl Real for f32 {
     }
 }
 
-impl Real for f64 {
+impl Number for f64 {
     const ZERO: f64 = 0.0;
     const ONE: f64 = 1.0;
     const EPSILON: f64 = f64::EPSILON;
