@@ -1,1 +1,29 @@
-//! .
+//! Forward-over-reverse differentiation of tensor graphs: every op is four maps, every product a pruned plan.
+//!
+//! Second order is a rule, not a transformation (Pearlmutter 1994): evaluate and pull back once, keep every primal and
+//! cotangent; then each Hessian product is one tangent sweep forwards and one cotangent-tangent sweep backwards.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`op`] | the contract of an op: `eval`, `jvp`, `vjp`, `vjp_jvp` |
+//! | [`family`] | linear, bilinear and elementwise ops, whose maps are written for the author |
+//! | [`ops`] | the ops, one file each, and their table |
+//! | [`graph`] | nodes in topological order with their shapes |
+//! | [`plan`] | which maps a product calls: "perturb these nodes, read the derivative at those nodes" |
+//! | [`linearize`] | cached primals and cotangents, and the products they serve without allocating |
+//! | [`check`] | the one tester of ops and networks |
+//!
+//! This crate knows no layers, no data and no threads of its own.
+
+pub mod check;
+pub mod family;
+pub mod graph;
+pub mod linearize;
+pub mod op;
+pub mod ops;
+pub mod plan;
+
+pub use graph::{Graph, GraphError, NodeId};
+pub use linearize::{Buffers, Function, Linearization, Order, Workspace};
+pub use op::{Op, Shape};
+pub use plan::{Curvature, Plan, PlanError};

@@ -1,0 +1,152 @@
+//! The ops, one file each with its rules, their derivation and source, and the table that testers, docs and benches walk.
+
+use eigenlens_linalg::elementwise::{Kernel, update};
+use eigenlens_linalg::{Number, Real, Write};
+use pulp::Simd;
+
+use crate::family::{Elementwise, Linear, Product};
+use crate::op::{Op, Shape};
+
+mod add;
+mod affine;
+mod bce_with_logits;
+mod elu;
+mod exp;
+mod gelu;
+mod gelu_tanh;
+mod leaky_relu;
+mod mse;
+mod mul;
+mod relu;
+mod reshape;
+mod scale;
+mod sigmoid;
+mod silu;
+mod sin;
+mod softmax_cross_entropy;
+mod softplus;
+mod sum;
+mod tanh;
+
+pub use add::Add;
+pub use affine::Affine;
+pub use bce_with_logits::BceWithLogits;
+pub use elu::Elu;
+pub use exp::Exp;
+pub use gelu::Gelu;
+pub use gelu_tanh::GeluTanh;
+pub use leaky_relu::LeakyRelu;
+pub use mse::Mse;
+pub use mul::Mul;
+pub use relu::Relu;
+pub use reshape::Reshape;
+pub use scale::Scale;
+pub use sigmoid::Sigmoid;
+pub use silu::Silu;
+pub use sin::Sin;
+pub use softmax_cross_entropy::SoftmaxCrossEntropy;
+pub use softplus::Softplus;
+pub use sum::Sum;
+pub use tanh::Tanh;
+
+/// How the tester may draw an input of a case.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Sample {
+    /// Any real numbers of order one.
+    Normal,
+    /// Of order one but at least this far from zero: away from a kink.
+    AwayFromZero(f64),
+    /// Integer class labels below this bound.
+    Label(usize),
+    /// Numbers in [0, 1].
+    Probability,
+}
+
+/// One row of [`cases`]: an op at a shape, for the tester, the docs and the benches.
+pub struct Case<T> {
+    /// Unique name of the row.
+    pub name: &'static str,
+    /// The op.
+    pub op: fn() -> Box<dyn Op<T>>,
+    /// Shapes of the inputs and how to draw them.
+    pub inputs: fn() -> Vec<(Shape, Sample)>,
+}
+
+fn one(sample: Sample) -> Vec<(Shape, Sample)> {
+    vec![(Shape::batched(&[7]), sample)]
+}
+
+fn same(count: usize, dims: &[usize]) -> Vec<(Shape, Sample)> {
+    (0..count).map(|_| (Shape::batched(dims), Sample::Normal)).collect()
+}
+
+fn affine(dims: &[usize], bias: bool) -> Vec<(Shape, Sample)> {
+    let inputs = *dims.last().expect("an input has a last axis");
+    let mut list = vec![(Shape::batched(dims), Sample::Normal), (Shape::fixed(&[4, inputs]), Sample::Normal)];
+    if bias {
+        list.push((Shape::fixed(&[4]), Sample::Normal));
+    }
+    list
+}
+
+/// Every op with shapes to try it on. A new op adds a row here and is then tested, documented and benched.
+pub fn cases<T: Real>() -> Vec<Case<T>> {
+    vec![
+        Case { name: "add", op: || Box::new(Linear(Add)), inputs: || same(3, &[2, 3]) },
+        Case { name: "affine", op: || Box::new(Affine::new(3, 4)), inputs: || affine(&[3], true) },
+        Case { name: "affine-no-bias", op: || Box::new(Affine::new(3, 4)), inputs: || affine(&[3], false) },
+        Case { name: "affine-tokens", op: || Box::new(Affine::new(3, 4)), inputs: || affine(&[2, 3], true) },
+        Case {
+            name: "bce-with-logits",
+            op: || Box::new(BceWithLogits),
+            inputs: || vec![(Shape::batched(&[3]), Sample::Normal), (Shape::batched(&[3]), Sample::Probability)],
+        },
+        Case { name: "elu", op: || Box::new(Elementwise(Elu::default())), inputs: || one(Sample::AwayFromZero(0.2)) },
+        Case { name: "exp", op: || Box::new(Elementwise(Exp)), inputs: || one(Sample::Normal) },
+        Case { name: "gelu", op: || Box::new(Elementwise(Gelu)), inputs: || one(Sample::Normal) },
+        Case { name: "gelu-tanh", op: || Box::new(Elementwise(GeluTanh)), inputs: || one(Sample::Normal) },
+        Case {
+            name: "leaky-relu",
+            op: || Box::new(Elementwise(LeakyRelu::default())),
+            inputs: || one(Sample::AwayFromZero(0.2)),
+        },
+        Case { name: "mean", op: || Box::new(Linear(Sum::mean())), inputs: || same(1, &[2, 3]) },
+        Case { name: "mse", op: || Box::new(Mse), inputs: || same(2, &[3]) },
+        Case { name: "mul", op: || Box::new(Product(Mul)), inputs: || same(2, &[5]) },
+        Case { name: "relu", op: || Box::new(Elementwise(Relu)), inputs: || one(Sample::AwayFromZero(0.2)) },
+        Case { name: "reshape", op: || Box::new(Linear(Reshape(vec![3, 2]))), inputs: || same(1, &[6]) },
+        Case { name: "scale", op: || Box::new(Linear(Scale(-1.5))), inputs: || same(1, &[4]) },
+        Case { name: "sigmoid", op: || Box::new(Elementwise(Sigmoid)), inputs: || one(Sample::Normal) },
+        Case { name: "silu", op: || Box::new(Elementwise(Silu)), inputs: || one(Sample::Normal) },
+        Case { name: "sin", op: || Box::new(Elementwise(Sin)), inputs: || one(Sample::Normal) },
+        Case {
+            name: "softmax-cross-entropy",
+            op: || Box::new(SoftmaxCrossEntropy),
+            inputs: || vec![(Shape::batched(&[5]), Sample::Normal), (Shape::batched(&[]), Sample::Label(5))],
+        },
+        Case { name: "softplus", op: || Box::new(Elementwise(Softplus)), inputs: || one(Sample::Normal) },
+        Case { name: "sum", op: || Box::new(Linear(Sum::total())), inputs: || same(1, &[4]) },
+        Case { name: "tanh", op: || Box::new(Elementwise(Tanh)), inputs: || one(Sample::Normal) },
+    ]
+}
+
+/// out ← alpha a, or out ← out + alpha a.
+struct ScaledCopy<T>(T, Write);
+impl<T: Number> Kernel<T, 1, 1> for ScaledCopy<T> {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, s: S, [a]: [T::V<S>; 1], [old]: [T::V<S>; 1]) -> [T::V<S>; 1] {
+        let alpha = T::splat(s, self.0);
+        match self.1 {
+            Write::Set => [T::mul(s, alpha, a)],
+            Write::Add => [T::fma(s, alpha, a, old)],
+        }
+    }
+}
+
+fn copy_or_add<T: Real>(alpha: T, a: &[T], out: &mut [T], write: Write) {
+    if alpha == T::ONE && write == Write::Set {
+        out.copy_from_slice(a);
+    } else {
+        update(&ScaledCopy(alpha, write), [a], [out]);
+    }
+}
