@@ -1,1 +1,396 @@
-//! Placeholder: being written.
+//! Sums, dot products and norms with a fixed order of summation, and the updates that go with them.
+//!
+//! A sum runs over leaves of 64 vectors of 512 bits; inside a leaf four vectors accumulate 16 terms each, the leaves
+//! are added in pairs, in pairs of pairs and so on, and the lanes at last, again in pairs. The order depends on the
+//! length alone, and vectors have 512 bits at every instruction set (made of narrower ones where need be). So the
+//! **bits of a result are the same** for every alignment, thread and machine, and the error grows as
+//! (20 + log₂ n) ε Σ|terms|, against n ε for a plain loop.
+
+use pulp::{Simd, WithSimd};
+
+use crate::elementwise::{self, Kernel};
+use crate::gemm::Write;
+use crate::real::Real;
+use crate::simd::{self, Vectors};
+
+/// Σ x.
+pub fn sum<T: Real>(x: &[T]) -> T {
+    simd::dispatch_wide(Sum { term: Plain, x: [x] })
+}
+
+/// Σ x y, with fused multiplications.
+///
+/// # Panics
+/// If the slices differ in length.
+#[track_caller]
+pub fn dot<T: Real>(x: &[T], y: &[T]) -> T {
+    same_length(x.len(), y.len());
+    simd::dispatch_wide(Sum { term: Product, x: [x, y] })
+}
+
+/// Σ x y z, as Σ (x y) z with one rounding of x y.
+///
+/// # Panics
+/// If the slices differ in length.
+#[track_caller]
+pub fn dot3<T: Real>(x: &[T], y: &[T], z: &[T]) -> T {
+    same_length(x.len(), y.len());
+    same_length(x.len(), z.len());
+    simd::dispatch_wide(Sum { term: Triple, x: [x, y, z] })
+}
+
+/// ‖x‖₂, without overflow or underflow on the way: where Σ x² leaves the safe range, x is scaled by a power of two and
+/// summed again.
+pub fn norm2<T: Real>(x: &[T]) -> T {
+    let square = dot(x, x);
+    // Squares below the normal range lose at most n · (its end) ε in all.
+    let safe = T::from_f64(x.len() as f64) * (T::MIN_NORMAL / T::EPSILON);
+    if square.finite() && square > safe {
+        return T::from_f64(square.to_f64().sqrt());
+    }
+    let largest = max_abs(x);
+    if largest == T::ZERO || !largest.finite() {
+        return largest;
+    }
+    // 2^-floor(log2(largest)), kept to powers that are normal and have a normal reciprocal.
+    let limit = -T::MIN_NORMAL.to_f64().log2();
+    let scale = T::from_f64((-largest.to_f64().log2().floor()).clamp(-limit, limit).exp2());
+    let square = simd::dispatch_wide(Sum { term: Scaled(scale), x: [x] });
+    T::from_f64(square.to_f64().sqrt()) / scale
+}
+
+/// max |x|; 0 for no elements, NaN if any is NaN.
+pub fn max_abs<T: Real>(x: &[T]) -> T {
+    simd::dispatch_wide(MaxAbs { x })
+}
+
+/// Neither infinities nor NaN.
+pub fn all_finite<T: Real>(x: &[T]) -> bool {
+    // 0 · x is 0 or NaN, and NaN stays. Blocks, so that a bad array ends early.
+    x.chunks(1 << 14).all(|x| simd::dispatch_wide(Sum { term: Vanishing, x: [x] }) == T::ZERO)
+}
+
+/// y ← y + α x, fused.
+///
+/// # Panics
+/// If the slices differ in length.
+#[track_caller]
+#[inline]
+pub fn axpy<T: Real>(alpha: T, x: &[T], y: &mut [T]) {
+    elementwise::update(&Axpy(alpha), [x], [y]);
+}
+
+/// x ← α x.
+#[inline]
+pub fn scal<T: Real>(alpha: T, x: &mut [T]) {
+    elementwise::update(&Scal(alpha), [], [x]);
+}
+
+/// dst[j] ← Σᵢ a[i][j] ([`Write::Set`]) or dst[j] + Σᵢ a[i][j] ([`Write::Add`]): the column sums of a row-major matrix
+/// of shape (rows, dst.len()).
+///
+/// The order of summation is fixed by the number of rows: leaves of 32 rows, in two chains, then pairs of leaves.
+///
+/// # Panics
+/// If `a` does not have `rows * dst.len()` elements.
+#[track_caller]
+pub fn sum_rows<T: Real>(dst: &mut [T], write: Write, a: &[T], rows: usize) {
+    assert_eq!(a.len(), rows * dst.len(), "sum_rows: {} elements as {rows} rows of {}", a.len(), dst.len());
+    simd::dispatch_wide(SumRows { dst, write, a, rows });
+}
+
+#[track_caller]
+fn same_length(x: usize, y: usize) {
+    assert_eq!(x, y, "slices of {x} and {y} elements");
+}
+
+/// One term of a sum over `I` slices, added to an accumulator.
+trait Term<T: Vectors, const I: usize> {
+    fn add<S: Simd>(&self, s: S, sum: T::V<S>, x: [T::V<S>; I]) -> T::V<S>;
+}
+
+struct Plain;
+impl<T: Vectors> Term<T, 1> for Plain {
+    #[inline(always)]
+    fn add<S: Simd>(&self, s: S, sum: T::V<S>, [x]: [T::V<S>; 1]) -> T::V<S> {
+        T::add(s, sum, x)
+    }
+}
+
+struct Product;
+impl<T: Vectors> Term<T, 2> for Product {
+    #[inline(always)]
+    fn add<S: Simd>(&self, s: S, sum: T::V<S>, [x, y]: [T::V<S>; 2]) -> T::V<S> {
+        T::fma(s, x, y, sum)
+    }
+}
+
+struct Triple;
+impl<T: Vectors> Term<T, 3> for Triple {
+    #[inline(always)]
+    fn add<S: Simd>(&self, s: S, sum: T::V<S>, [x, y, z]: [T::V<S>; 3]) -> T::V<S> {
+        T::fma(s, T::mul(s, x, y), z, sum)
+    }
+}
+
+/// (c x)².
+struct Scaled<T>(T);
+impl<T: Vectors> Term<T, 1> for Scaled<T> {
+    #[inline(always)]
+    fn add<S: Simd>(&self, s: S, sum: T::V<S>, [x]: [T::V<S>; 1]) -> T::V<S> {
+        let x = T::mul(s, x, T::splat(s, self.0));
+        T::fma(s, x, x, sum)
+    }
+}
+
+/// 0 x.
+struct Vanishing;
+impl<T: Vectors> Term<T, 1> for Vanishing {
+    #[inline(always)]
+    fn add<S: Simd>(&self, s: S, sum: T::V<S>, [x]: [T::V<S>; 1]) -> T::V<S> {
+        T::fma(s, x, T::splat(s, T::NIL), sum)
+    }
+}
+
+/// Accumulators of a leaf, and terms that each of them takes.
+const CHAINS: usize = 4;
+const TERMS: usize = 16;
+/// Enough levels of pairs for any slice.
+const LEVELS: usize = 48;
+
+struct Sum<'a, T, F, const I: usize> {
+    term: F,
+    x: [&'a [T]; I],
+}
+
+impl<T: Vectors, F: Term<T, I>, const I: usize> WithSimd for Sum<'_, T, F, I> {
+    type Output = T;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) -> T {
+        let n = self.x[0].len();
+        let width = size_of::<T::V<S>>() / size_of::<T>();
+        let zero = T::splat(s, T::NIL);
+        let mut pairs = [zero; LEVELS];
+        let (mut depth, mut leaf, mut at) = (0, 0usize, 0);
+        while at < n {
+            let mut sums = [zero; CHAINS];
+            let mut term = 0;
+            while term < TERMS && at + CHAINS * width <= n {
+                for (c, sum) in sums.iter_mut().enumerate() {
+                    let mut x = [zero; I];
+                    for i in 0..I {
+                        // SAFETY: all slices have length n (checked by the callers), and at + CHAINS * width <= n.
+                        x[i] = unsafe { load::<T, S>(self.x[i], at + c * width) };
+                    }
+                    *sum = self.term.add(s, *sum, x);
+                }
+                at += CHAINS * width;
+                term += 1;
+            }
+            if term < TERMS {
+                // Fewer than CHAINS vectors are left, the last of them padded with zeros, whose terms are zero.
+                for sum in sums.iter_mut() {
+                    let mut x = [zero; I];
+                    for i in 0..I {
+                        padded(&self.x[i][at.min(n)..], T::lanes_mut::<S>(&mut x[i]));
+                    }
+                    *sum = self.term.add(s, *sum, x);
+                    at += width;
+                }
+            }
+            let mut sum = T::add(s, T::add(s, sums[0], sums[1]), T::add(s, sums[2], sums[3]));
+            // A leaf whose number ends in k ones closes k pairs.
+            for _ in 0..leaf.trailing_ones() {
+                depth -= 1;
+                sum = T::add(s, pairs[depth], sum);
+            }
+            pairs[depth] = sum;
+            depth += 1;
+            leaf += 1;
+        }
+        let mut sum = zero;
+        for pair in pairs[..depth].iter().rev() {
+            sum = T::add(s, *pair, sum);
+        }
+        fold::<T, S>(s, sum, T::add::<S>)
+    }
+}
+
+/// All lanes of a vector made one: the upper half onto the lower half, and again.
+#[inline(always)]
+fn fold<T: Vectors, S: Simd>(s: S, mut v: T::V<S>, f: impl Fn(S, T::V<S>, T::V<S>) -> T::V<S>) -> T {
+    let mut half = T::lanes::<S>(&v).len() / 2;
+    while half > 0 {
+        let mut upper = T::splat(s, T::NIL);
+        padded(&T::lanes::<S>(&v)[half..2 * half], T::lanes_mut::<S>(&mut upper));
+        v = f(s, v, upper);
+        half /= 2;
+    }
+    T::lanes::<S>(&v)[0]
+}
+
+/// # Safety
+/// `x` has a whole vector from `at` on.
+#[inline(always)]
+unsafe fn load<T: Vectors, S: Simd>(x: &[T], at: usize) -> T::V<S> {
+    // SAFETY: in bounds by contract; a vector has the layout of its scalars, and the read may be unaligned.
+    unsafe { x.as_ptr().add(at).cast::<T::V<S>>().read_unaligned() }
+}
+
+/// Copies as many values as both slices hold.
+#[inline(always)]
+fn padded<T: Copy>(from: &[T], to: &mut [T]) {
+    for (from, to) in from.iter().zip(to) {
+        *to = *from;
+    }
+}
+
+struct MaxAbs<'a, T> {
+    x: &'a [T],
+}
+
+impl<T: Vectors> WithSimd for MaxAbs<'_, T> {
+    type Output = T;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) -> T {
+        let (body, tail) = T::split::<S>(self.x);
+        let zero = T::splat(s, T::NIL);
+        let mut max = [zero; CHAINS];
+        let mut blocks = body.chunks_exact(CHAINS);
+        for block in &mut blocks {
+            for (max, x) in max.iter_mut().zip(block) {
+                *max = T::max(s, *max, T::abs(s, *x));
+            }
+        }
+        for (max, x) in max.iter_mut().zip(blocks.remainder()) {
+            *max = T::max(s, *max, T::abs(s, *x));
+        }
+        let mut last = zero;
+        padded(tail, T::lanes_mut::<S>(&mut last));
+        max[3] = T::max(s, max[3], T::abs(s, last));
+        let max = T::max(s, T::max(s, max[0], max[1]), T::max(s, max[2], max[3]));
+        fold::<T, S>(s, max, T::max::<S>)
+    }
+}
+
+struct Axpy<T>(T);
+impl<T: Vectors> Kernel<T, 1, 1> for Axpy<T> {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, s: S, [x]: [T::V<S>; 1], [y]: [T::V<S>; 1]) -> [T::V<S>; 1] {
+        [T::fma(s, T::splat(s, self.0), x, y)]
+    }
+}
+
+struct Scal<T>(T);
+impl<T: Vectors> Kernel<T, 0, 1> for Scal<T> {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, s: S, _: [T::V<S>; 0], [y]: [T::V<S>; 1]) -> [T::V<S>; 1] {
+        [T::mul(s, T::splat(s, self.0), y)]
+    }
+}
+
+/// Rows of a leaf.
+const LEAF: usize = 32;
+
+struct SumRows<'a, T> {
+    dst: &'a mut [T],
+    write: Write,
+    a: &'a [T],
+    rows: usize,
+}
+
+impl<T: Vectors> WithSimd for SumRows<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let cols = self.dst.len();
+        let width = size_of::<T::V<S>>() / size_of::<T>();
+        let strip = 4 * width;
+        let mut at = 0;
+        while at + strip <= cols {
+            let sums = strip_sums::<T, S, 4>(s, self.a, self.rows, cols, at);
+            finish::<T, S, 4>(s, &mut self.dst[at..at + strip], self.write, sums);
+            at += strip;
+        }
+        while at < cols {
+            let end = (at + width).min(cols);
+            let sums = strip_sums::<T, S, 1>(s, self.a, self.rows, cols, at);
+            finish::<T, S, 1>(s, &mut self.dst[at..end], self.write, sums);
+            at = end;
+        }
+    }
+}
+
+/// Sums of `C` vectors of columns from column `at` on. Lanes past the last column hold sums of unrelated elements.
+#[inline(always)]
+fn strip_sums<T: Vectors, S: Simd, const C: usize>(s: S, a: &[T], rows: usize, cols: usize, at: usize) -> [T::V<S>; C] {
+    let zero = T::splat(s, T::NIL);
+    let mut pairs = [[zero; C]; LEVELS];
+    let (mut depth, mut leaf, mut row) = (0, 0usize, 0);
+    while row < rows {
+        let end = (row + LEAF).min(rows);
+        let mut even = [zero; C];
+        let mut odd = [zero; C];
+        while row < end {
+            add_row::<T, S, C>(s, a, row * cols + at, &mut even);
+            if row + 1 < end {
+                add_row::<T, S, C>(s, a, (row + 1) * cols + at, &mut odd);
+            }
+            row += 2;
+        }
+        row = end;
+        for c in 0..C {
+            even[c] = T::add(s, even[c], odd[c]);
+        }
+        for _ in 0..leaf.trailing_ones() {
+            depth -= 1;
+            for c in 0..C {
+                even[c] = T::add(s, pairs[depth][c], even[c]);
+            }
+        }
+        pairs[depth] = even;
+        depth += 1;
+        leaf += 1;
+    }
+    let mut sums = [zero; C];
+    for pair in pairs[..depth].iter().rev() {
+        for c in 0..C {
+            sums[c] = T::add(s, pair[c], sums[c]);
+        }
+    }
+    sums
+}
+
+#[inline(always)]
+fn add_row<T: Vectors, S: Simd, const C: usize>(s: S, a: &[T], at: usize, sums: &mut [T::V<S>; C]) {
+    let width = size_of::<T::V<S>>() / size_of::<T>();
+    if at + C * width <= a.len() {
+        for c in 0..C {
+            // SAFETY: just checked.
+            sums[c] = T::add(s, sums[c], unsafe { load::<T, S>(a, at + c * width) });
+        }
+    } else {
+        // The last rows of a matrix that is narrower than a vector.
+        for c in 0..C {
+            let mut x = T::splat(s, T::NIL);
+            padded(&a[(at + c * width).min(a.len())..], T::lanes_mut::<S>(&mut x));
+            sums[c] = T::add(s, sums[c], x);
+        }
+    }
+}
+
+#[inline(always)]
+fn finish<T: Vectors, S: Simd, const C: usize>(s: S, dst: &mut [T], write: Write, mut sums: [T::V<S>; C]) {
+    let width = size_of::<T::V<S>>() / size_of::<T>();
+    for (sums, dst) in sums.iter_mut().zip(dst.chunks_mut(width)) {
+        if write == Write::Add {
+            let mut old = T::splat(s, T::NIL);
+            padded(dst, T::lanes_mut::<S>(&mut old));
+            *sums = T::add(s, old, *sums);
+        }
+        padded(T::lanes::<S>(sums), dst);
+    }
+}
