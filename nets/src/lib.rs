@@ -1,1 +1,7 @@
 //! .
+
+pub mod init;
+pub mod optim;
+pub mod options;
+pub mod schedule;
+pub mod stopping;
