@@ -1,5 +1,7 @@
 //! .
 
+pub mod data;
+mod half;
 pub mod init;
 pub mod optim;
 pub mod options;
