@@ -2,6 +2,11 @@
 //!
 //! Nothing here knows how a derivative is taken; the crates below do.
 
+pub mod args;
 pub mod config;
 pub mod error;
+pub mod files;
+pub mod machine;
+pub mod npz;
+pub mod rundir;
 pub mod suggest;

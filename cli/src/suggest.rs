@@ -8,9 +8,15 @@ const NEAR: f64 = 0.8;
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |s: &str| s.to_lowercase().replace(['-', ' '], "_");
     let name = plain(name);
+    let similarity = |k: &str| {
+        let k = plain(k);
+        // In short names one slip weighs too much for a similarity: `rnu` for `run`.
+        let one_slip = k.len() > 2 && strsim::osa_distance(&name, &k) == 1;
+        strsim::jaro_winkler(&name, &k).max(if one_slip { NEAR } else { 0.0 })
+    };
     known
         .into_iter()
-        .map(|k| (strsim::jaro_winkler(&name, &plain(k)), k))
+        .map(|k| (similarity(k), k))
         .filter(|(similarity, _)| *similarity >= NEAR)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, k)| k)
@@ -33,6 +39,12 @@ mod tests {
         ] {
             assert_eq!(nearest(slip, known), Some(name));
         }
+    }
+
+    #[test]
+    fn one_slip_in_a_short_name_is_near() {
+        assert_eq!(nearest("rnu", ["run", "check", "data"]), Some("run"));
+        assert_eq!(nearest("lt", ["lr"]), None);
     }
 
     #[test]

@@ -1,0 +1,361 @@
+//! The command line, defined once: parsing, help texts and shell completions come from here.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::config::{Override, Precision};
+use crate::error::{Failure, Result};
+
+/// What stands at the top of the help, and all that a bare `eigenlens` begins with.
+const FIRST_STEPS: &str = "\
+eigenlens run                      train the built-in example, see every layer's Hessian
+eigenlens run my.toml              the same for your own data and network
+eigenlens run --set data.name=iris --set model.hidden=[16]
+eigenlens check my.toml            check derivatives and spectra on your own network";
+
+const AFTER: &str = "\
+Exit codes:
+  0  everything went well (also when the reader of a pipe stopped early)
+  1  a check of `eigenlens check` failed
+  2  bad input or usage, or a run that could not be finished
+
+Data go to standard output, progress and messages to standard error. NO_COLOR is honoured.";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  eigenlens run                                       the built-in example: digits, a tanh network 64-32-32-10
+  eigenlens run --set train.epochs=20 --seed 7        the same, shorter, from other weights
+  eigenlens run my.toml --out results/a               a config of your own, into a directory of your choice
+  eigenlens run my.toml --out results/a --resume      go on after an interruption
+  eigenlens run my.toml --dry-run                     only say what would be computed
+  eigenlens run --format json > result.json           the result as JSON instead of a table
+
+Without --out, a run goes to runs/NAME-HASH: the data set, and 8 digits that name everything in the config that can
+change a number. If that directory exists, -2, -3, ... is appended; nothing is ever overwritten.
+
+A config is TOML; every option of a run is in the config.toml that it leaves in its directory.";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  eigenlens check                                     the built-in example
+  eigenlens check my.toml --set model.activation=gelu
+  eigenlens check my.toml && eigenlens run my.toml
+
+Every check is an identity that must hold for a right implementation, whatever the network: Taylor slopes of loss,
+gradient and Hessian products; symmetry and linearity; uneven batches against the merged batch; traces of blocks against
+the trace of the whole; exact spectra against Lanczos. The exit code is 1 if one fails.";
+
+/// See what a neural network looks like locally: the Hessian of every layer, its spectrum and its evolution.
+#[derive(Debug, Parser)]
+#[command(
+    name = "eigenlens",
+    version,
+    disable_help_subcommand = true,
+    before_help = FIRST_STEPS,
+    after_help = AFTER,
+    help_template = "{before-help}{about-with-newline}\n{usage-heading} {usage}\n\n{all-args}{after-help}",
+)]
+pub struct Cli {
+    /// What to do; nothing: show the help.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How much is said on standard error.
+    #[command(flatten)]
+    pub talk: Talk,
+}
+
+/// How much is said on standard error.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Talk {
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more: every choice that was made, with its reason
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a network, then compute the Hessian spectrum of every layer at several moments of its training
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(RunArgs),
+    /// Check derivatives and spectra on a network: prints a table, exits with 1 if a check fails
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
+    /// List, describe or export the data sets that come with the program
+    #[command(subcommand, disable_help_subcommand = true)]
+    Data(DataCommand),
+    /// Write report.html of a run directory anew
+    Report(ReportArgs),
+    /// Print shell completions, e.g. `eigenlens completions bash > /etc/bash_completion.d/eigenlens`
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// The config of a run or check, and what the command line changes in it.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ConfigArgs {
+    /// Run config (TOML); without one, the built-in example
+    pub config: Option<PathBuf>,
+    /// Change one option of the config, e.g. train.lr=0.01 or model.hidden=[64,32]; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Seed of everything random
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Threads to compute with (0: one per core); results don't depend on it
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Scalar type of the curvature (training has its own: --set train.precision=f64)
+    #[arg(long, value_name = "TYPE")]
+    pub precision: Option<Precision>,
+}
+
+/// Arguments of `run`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RunArgs {
+    /// Config and changes to it.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Directory for everything that the run leaves; it must not exist yet
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Go on with an interrupted run of the same config in its directory
+    #[arg(long)]
+    pub resume: bool,
+    /// Form of the result on standard output
+    #[arg(long, value_name = "FORM", default_value = "table")]
+    pub format: Format,
+    /// Check everything and say what would be computed, with its cost; write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Arguments of `check`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct CheckArgs {
+    /// Config and changes to it.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Form of the table on standard output
+    #[arg(long, value_name = "FORM", default_value = "table")]
+    pub format: Format,
+}
+
+/// The commands of `data`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum DataCommand {
+    /// List the data sets
+    List {
+        /// Form of the list
+        #[arg(long, value_name = "FORM", default_value = "table")]
+        format: Format,
+    },
+    /// Describe one: origin, licence, columns, classes, reference scores
+    Show {
+        /// Name of the data set
+        name: String,
+        /// Form of the description
+        #[arg(long, value_name = "FORM", default_value = "table")]
+        format: Format,
+    },
+    /// Write one as CSV
+    Export {
+        /// Name of the data set
+        name: String,
+        /// File to write; without it, standard output
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// Arguments of `report`.
+#[derive(Clone, Debug, Args)]
+pub struct ReportArgs {
+    /// Run directory
+    pub dir: PathBuf,
+}
+
+/// Form of data on standard output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// For programs
+    Json,
+    /// For spreadsheets
+    Csv,
+}
+
+impl ConfigArgs {
+    /// The changes in the order in which they apply: `--set` as given, then the flags with a name of their own.
+    ///
+    /// # Errors
+    /// A `--set` without `=`.
+    pub fn overrides(&self) -> Result<Vec<Override>> {
+        let mut all: Vec<Override> = self.set.iter().map(|text| Override::set(text)).collect::<Result<_>>()?;
+        all.extend(self.seed.map(|n| Override::flag("seed", "seed", n)));
+        all.extend(self.threads.map(|n| Override::flag("threads", "threads", n)));
+        all.extend(self.precision.map(|p| {
+            let name = if p == Precision::F32 { "f32" } else { "f64" };
+            Override::flag("precision", "precision", name)
+        }));
+        Ok(all)
+    }
+}
+
+/// What parsing the command line led to.
+#[derive(Debug)]
+pub enum Parsed {
+    /// Something to do.
+    Command(Command, Talk),
+    /// Only a text to print: help or version.
+    Text(String),
+}
+
+/// Parses the command line; `argv[0]` is the program.
+///
+/// # Errors
+/// Unknown commands and flags (with the nearest known one), missing or impossible values.
+pub fn parse<I, T>(argv: I) -> Result<Parsed>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<std::ffi::OsString> + Clone,
+{
+    match Cli::try_parse_from(argv) {
+        Ok(Cli { command: Some(command), talk }) => Ok(Parsed::Command(command, talk)),
+        Ok(Cli { command: None, .. }) => Ok(Parsed::Text(Cli::command().render_help().to_string())),
+        Err(error) => {
+            use clap::error::ErrorKind::*;
+            match error.kind() {
+                DisplayHelp | DisplayVersion => Ok(Parsed::Text(error.render().to_string())),
+                DisplayHelpOnMissingArgumentOrSubcommand | MissingSubcommand => Err(needs_subcommand()),
+                _ => Err(one_line(&error)),
+            }
+        }
+    }
+}
+
+/// The completions of one shell.
+pub fn completions(shell: clap_complete::Shell) -> Vec<u8> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "eigenlens", &mut text);
+    text
+}
+
+/// `data` is the only command that needs another one.
+fn needs_subcommand() -> Failure {
+    Failure::new("`eigenlens data` needs to be told what to do")
+        .hint("eigenlens data list, eigenlens data show NAME or eigenlens data export NAME")
+}
+
+/// clap's error of several paragraphs as one line and one hint.
+fn one_line(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let mut paragraphs = text.split("\n\n");
+    let first = paragraphs.next().unwrap_or_default();
+    let what = first.trim_start_matches("error:").split_whitespace().collect::<Vec<_>>().join(" ");
+    let what = what.replace(" [possible values:", "; it can be [").replace("; it can be [ ", "; it can be [");
+    let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip:"));
+    let usage = text.lines().find_map(|line| line.trim().strip_prefix("Usage: "));
+    let failure = Failure::new(what.trim_end_matches('.').replace('\'', "`"));
+    let context = error.context().find(|(kind, _)| *kind == clap::error::ContextKind::InvalidSubcommand);
+    if let (None, Some((_, clap::error::ContextValue::String(name)))) = (tip, context) {
+        let known: Vec<&str> = if text.contains("eigenlens data") {
+            vec!["list", "show", "export"]
+        } else {
+            vec!["run", "check", "data", "report", "completions"]
+        };
+        return failure.did_you_mean(name, known);
+    }
+    match (tip, usage) {
+        (Some(tip), _) => failure.hint(tip.trim().replace('\'', "`")),
+        (None, Some(usage)) => failure.hint(format!("usage: {}", usage.trim())),
+        (None, None) => failure.hint("see eigenlens --help"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(line: &str) -> Command {
+        match parse(line.split(' ')).unwrap() {
+            Parsed::Command(command, _) => command,
+            Parsed::Text(text) => panic!("{line}: {text}"),
+        }
+    }
+
+    fn error(line: &str) -> String {
+        parse(line.split(' ')).expect_err(line).to_string()
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn bare_and_help_begin_with_run() {
+        for line in ["eigenlens", "eigenlens --help", "eigenlens -h"] {
+            match parse(line.split(' ')).unwrap() {
+                Parsed::Text(text) => assert!(text.starts_with("eigenlens run "), "{text}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn flags_become_overrides_after_the_sets() {
+        let Command::Run(run) = command("eigenlens run a.toml --seed 3 --set train.lr=0.1 --precision f32") else {
+            panic!()
+        };
+        let keys: Vec<_> = run.config.overrides().unwrap().into_iter().map(|o| (o.key, o.value)).collect();
+        assert_eq!(
+            keys,
+            [("train.lr", "0.1"), ("seed", "3"), ("precision", "f32")].map(|(k, v)| (k.to_owned(), v.to_owned()))
+        );
+    }
+
+    #[test]
+    fn errors_are_one_line_and_one_hint() {
+        for line in [
+            "eigenlens rnu",
+            "eigenlens run --sed 3",
+            "eigenlens run --seed x",
+            "eigenlens run --format xml",
+            "eigenlens run a b",
+            "eigenlens run -q -v",
+            "eigenlens data",
+            "eigenlens data show",
+            "eigenlens report",
+            "eigenlens completions tcsh",
+        ] {
+            let text = error(line);
+            assert_eq!(text.lines().count(), 2, "{line}:\n{text}");
+            assert!(text.starts_with("error: ") && text.contains("\nhint: "), "{line}:\n{text}");
+        }
+    }
+
+    #[test]
+    fn slips_are_recognised() {
+        assert!(error("eigenlens rnu").contains("`run`"), "{}", error("eigenlens rnu"));
+        assert!(error("eigenlens run --sed 3").contains("--seed"), "{}", error("eigenlens run --sed 3"));
+        assert!(error("eigenlens run --format jsn").contains("json"));
+        assert!(error("eigenlens data lst").contains("`list`"), "{}", error("eigenlens data lst"));
+    }
+
+    #[test]
+    fn every_shell_gets_completions() {
+        for shell in clap_complete::Shell::value_variants() {
+            let text = String::from_utf8(completions(*shell)).unwrap();
+            assert!(text.contains("eigenlens") && text.contains("dry-run"), "{shell}");
+        }
+    }
+}
