@@ -61,7 +61,7 @@ impl Columns {
         let threshold = tau * (magnitude / scale);
         let mean_of = |f: &dyn Fn(&Probe) -> f64| pairwise_sum(probes.len(), |i| f(&probes[i])) / n;
         let centre = mean_of(&|q| q.integrate(|l| l / scale));
-        let mut values = vec![Vec::with_capacity(probes.len()); at::LEN];
+        let mut values = vec![Vec::new(); at::LEN];
         for q in probes {
             let x: Vec<f64> = q.nodes.iter().map(|l| l / scale).collect();
             let row = sums(&x, &|j| p * q.weights[j], threshold, centre);
