@@ -5,8 +5,13 @@
 pub mod args;
 pub mod config;
 pub mod error;
+#[cfg(test)]
+mod example;
 pub mod files;
 pub mod machine;
 pub mod npz;
+pub mod numbers;
+pub mod quantities;
+pub mod results;
 pub mod rundir;
 pub mod suggest;

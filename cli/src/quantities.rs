@@ -1,0 +1,99 @@
+//! How quantities are shown: order, symbol, a short explanation. The keys are those of `metrics.csv` and `result.json`.
+
+/// How many digits make sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A number of any size.
+    Number,
+    /// A share, shown in per cent.
+    Share,
+    /// A count, perhaps estimated.
+    Count,
+}
+
+/// One quantity as it is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown {
+    /// Key in files.
+    pub key: &'static str,
+    /// Symbol or short name, for tables.
+    pub symbol: &'static str,
+    /// What it says, in one line.
+    pub meaning: &'static str,
+    /// How it is written.
+    pub form: Form,
+}
+
+const fn row(key: &'static str, symbol: &'static str, form: Form, meaning: &'static str) -> Shown {
+    Shown { key, symbol, meaning, form }
+}
+
+/// The quantities of the metrics table, in its order.
+pub const SHOWN: &[Shown] = &[
+    row("lambda_max", "λ max", Form::Number, "largest eigenvalue: the sharpest direction"),
+    row("lambda_min", "λ min", Form::Number, "smallest eigenvalue: below 0, the loss curves down in some direction"),
+    row("trace", "trace", Form::Number, "sum of all eigenvalues"),
+    row("mean_curvature", "trace / p", Form::Number, "mean eigenvalue"),
+    row("frobenius", "‖H‖ F", Form::Number, "Frobenius norm: root of the sum of squared eigenvalues"),
+    row("nuclear", "Σ|λ|", Form::Number, "nuclear norm: total curvature, whatever its sign"),
+    row(
+        "trace_over_lambda_max",
+        "trace / λ max",
+        Form::Number,
+        "how many directions as sharp as the sharpest make up the trace",
+    ),
+    row("condition", "condition", Form::Number, "largest |λ| over the smallest that is not negligible"),
+    row(
+        "rank_effective",
+        "effective rank",
+        Form::Count,
+        "exp of the entropy of |λ| / Σ|λ|: directions that carry curvature",
+    ),
+    row("rank_numerical", "numerical rank", Form::Count, "eigenvalues that are not negligible: |λ| > τ |λ| max"),
+    row("rank_energy", "energy rank", Form::Count, "directions that hold 90 % of Σ|λ|"),
+    row("rank_stable", "stable rank", Form::Count, "‖H‖²F / ‖H‖²"),
+    row("participation_ratio", "participation", Form::Count, "(Σ|λ|)² / Σλ²"),
+    row("outliers", "outliers", Form::Count, "eigenvalues above the largest relative gap"),
+    row("negative_count", "negative λ", Form::Count, "eigenvalues below −τ |λ| max"),
+    row("negative_fraction", "negative share of p", Form::Share, "the same as a share of all"),
+    row("negative_mass", "negative mass", Form::Share, "share of Σ|λ| that is negative"),
+    row("r_e", "|λ min / λ max|", Form::Number, "extreme ratio r_e"),
+    row("k_h_half", "K H (n = ½)", Form::Number, "Gabdullin's Hessian criterion"),
+    row("gap_1", "λ₁ − λ₂", Form::Number, "gap below the largest eigenvalue"),
+    row("ratio_1", "λ₁ / λ₂", Form::Number, "the same as a ratio"),
+    row("entropy", "entropy", Form::Number, "of |λ| / Σ|λ|, in nats"),
+    row("gini", "Gini", Form::Number, "inequality of |λ|: 0 all equal, 1 all in one"),
+    row("power_law_slope", "power-law slope", Form::Number, "slope of ln λ k against ln k"),
+    row("skewness", "skewness", Form::Number, "of the eigenvalues"),
+    row("kurtosis", "kurtosis", Form::Number, "of the eigenvalues; 3 for a normal distribution"),
+];
+
+/// The row of a key, if it is one of the table's.
+pub fn shown(key: &str) -> Option<&'static Shown> {
+    SHOWN.iter().find(|s| s.key == key)
+}
+
+/// What sorts keys into the order of the table; others follow by name, with their numbers in order.
+pub fn order(key: &str) -> (usize, String, u32) {
+    let place = SHOWN.iter().position(|s| s.key == key).unwrap_or(SHOWN.len());
+    let (name, number) = match key.rsplit_once('_') {
+        Some((name, number)) => (name, number.parse().unwrap_or(0)),
+        None => (key, 0),
+    };
+    (place, if number == 0 { key } else { name }.to_owned(), number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_unique_and_sort_as_listed() {
+        let mut keys: Vec<&str> = SHOWN.iter().rev().map(|s| s.key).chain(["gap_10", "gap_2", "foo"]).collect();
+        keys.sort_by_key(|k| order(k));
+        let want: Vec<&str> = SHOWN.iter().map(|s| s.key).chain(["foo", "gap_2", "gap_10"]).collect();
+        assert_eq!(keys, want);
+        keys.dedup();
+        assert_eq!(keys.len(), SHOWN.len() + 3);
+    }
+}
