@@ -1,5 +1,6 @@
 //! Blockwise Hessians, their spectra and curvature estimators.
 
+pub mod block;
 pub mod density;
 pub mod estimate;
 pub mod hutchinson;

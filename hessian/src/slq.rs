@@ -146,4 +146,4 @@ impl SlqResult {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,0 +1,296 @@
+//! From one symmetric operator to its report: all eigenvalues where they can be had, else extreme pairs and quadratures.
+
+use eigenlens_linalg::dense::{self, DenseError};
+use eigenlens_linalg::eigs::{self, End, eigs};
+use eigenlens_linalg::operator::to_dense;
+use eigenlens_linalg::{LinearOperator, Stop};
+
+use crate::estimate::{Quantity, Uncertainty};
+use crate::hutchinson::{HutchinsonOptions, hutchinson};
+use crate::metrics::{self, MetricOptions};
+use crate::slq::{SlqError, SlqOptions, slq};
+use crate::spectrum::{Pair, Spectrum};
+
+/// How much may be spent on a block.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BlockOptions {
+    /// Largest block whose eigenvalues are all computed. Default 2,100: p² values are 35 MB and the eigenvalues take about a
+    /// second.
+    pub exact_max: usize,
+    /// Beyond `exact_max`: how many of the largest eigenvalues. Default 21, one more than the most outliers looked for.
+    pub top: usize,
+    /// Beyond `exact_max`: how many of the smallest eigenvalues. Default 1: the lower end of a block is crowded, often
+    /// with zeros, and only λ_p is needed.
+    pub bottom: usize,
+    /// A pair is accepted when ‖Hv − λv‖ is at most this times ‖H‖. Default 1e-8.
+    pub pair_tolerance: f64,
+    /// Products at most for the pairs of each end. Default 1,000.
+    pub pair_products: usize,
+    /// Beyond `exact_max`: the quadrature of the whole spectrum. Its seed also starts the search for pairs.
+    pub slq: SlqOptions,
+    /// Beyond `exact_max`: further probes for trace and Frobenius norm, until an error is reached. `None`: those of the
+    /// quadrature serve.
+    pub trace: Option<HutchinsonOptions>,
+    /// Thresholds.
+    pub metrics: MetricOptions,
+}
+
+impl Default for BlockOptions {
+    fn default() -> Self {
+        let metrics = MetricOptions::default();
+        BlockOptions {
+            exact_max: 2100,
+            top: metrics.leading + 1,
+            bottom: 1,
+            pair_tolerance: 1e-8,
+            pair_products: 1000,
+            slq: SlqOptions::default(),
+            trace: None,
+            metrics,
+        }
+    }
+}
+
+/// How the spectrum was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// All eigenvalues of a matrix that was assembled from structure (a sum of Kronecker products) and handed in.
+    DenseKronecker,
+    /// All eigenvalues of a matrix made of p products with unit vectors.
+    DenseProducts,
+    /// Extreme pairs by Lanczos, the rest by stochastic Lanczos quadrature.
+    Krylov,
+}
+
+impl Route {
+    /// A short word for tables and files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Route::DenseKronecker => "dense-kronecker",
+            Route::DenseProducts => "dense-products",
+            Route::Krylov => "krylov",
+        }
+    }
+}
+
+/// An iteration of the Krylov route and why it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StageStop {
+    /// `"top"`, `"bottom"` (pairs) or `"trace"` (adaptive probes).
+    pub stage: &'static str,
+    /// Why it ended. `MaxSteps`: the residuals or standard errors say how far it got.
+    pub stop: Stop,
+}
+
+/// Everything about one block.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlockReport {
+    /// Name of the block.
+    pub name: String,
+    /// p, its number of parameters.
+    pub parameters: usize,
+    /// How the spectrum was found.
+    pub route: Route,
+    /// The spectrum.
+    pub spectrum: Spectrum,
+    /// The quantities that are defined and known, in the order of [`METRICS`](metrics::METRICS).
+    pub quantities: Vec<Quantity>,
+    /// Why each iteration ended; empty for the dense routes.
+    pub stops: Vec<StageStop>,
+    /// Products with the operator that were used here.
+    pub products: usize,
+    /// max |h_ij − h_ji| / max |h_ij| of a dense block before it was symmetrised, a check of the products; `None` for
+    /// [`Route::Krylov`].
+    pub asymmetry: Option<f64>,
+}
+
+impl BlockReport {
+    /// The quantity of a key. `None` if it is undefined or unknown.
+    pub fn get(&self, key: &str) -> Option<&Quantity> {
+        metrics::get(&self.quantities, key)
+    }
+
+    /// The value of a key.
+    pub fn value(&self, key: &str) -> Option<f64> {
+        self.get(key).map(|q| q.value)
+    }
+
+    /// Puts a better value in the place of a quantity, such as a trace that is known exactly from structure.
+    ///
+    /// # Panics
+    /// If the name is not a key of [`METRICS`](metrics::METRICS) or the value is not finite.
+    #[track_caller]
+    pub fn replace(&mut self, quantity: Quantity) {
+        assert!(quantity.value.is_finite(), "{} = {}", quantity.name, quantity.value);
+        let place = |q: &Quantity| metrics::METRICS.iter().position(|m| m.key == q.name);
+        assert!(place(&quantity).is_some(), "{:?} is not a quantity of a spectrum", quantity.name);
+        self.quantities.retain(|q| q.name != quantity.name);
+        self.quantities.push(quantity);
+        self.quantities.sort_by_key(place);
+    }
+}
+
+/// Why a block has no report.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum BlockError {
+    /// p = 0.
+    #[error("block {block:?} has no parameters")]
+    Empty {
+        /// Name of the block.
+        block: String,
+    },
+    /// The dense matrix has NaN or infinity, is not symmetric, or its eigenvalues did not converge.
+    #[error("block {block:?}: {source}")]
+    Dense {
+        /// Name of the block.
+        block: String,
+        /// What is wrong.
+        source: DenseError,
+    },
+    /// The quadratures failed.
+    #[error("block {block:?}: {source}")]
+    Slq {
+        /// Name of the block.
+        block: String,
+        /// What is wrong.
+        source: SlqError,
+    },
+    /// An iteration met NaN, infinity or an unsymmetric operator.
+    #[error("block {block:?}: {} while computing {stage} ({stop})", reason(*.stop))]
+    Iteration {
+        /// Name of the block.
+        block: String,
+        /// As in [`StageStop`].
+        stage: &'static str,
+        /// `NonFinite` or `NotSymmetric`.
+        stop: Stop,
+    },
+}
+
+fn reason(stop: Stop) -> &'static str {
+    match stop {
+        Stop::NotSymmetric => "the operator is not symmetric",
+        _ => "the operator returned NaN or infinity",
+    }
+}
+
+/// Spectrum and quantities of one block.
+///
+/// - With `dense` (p × p, p² values): all its eigenvalues, whatever its size.
+/// - p ≤ `exact_max`: all eigenvalues of the matrix made of p products.
+/// - else: extreme pairs with recomputed residuals and quadratures with standard errors. What these can't give is left out.
+///
+/// # Errors
+/// No parameters; NaN or infinity; an operator that is not symmetric. The error names the block.
+/// # Panics
+/// If `dense` doesn't hold p² values, or by impossible options.
+#[track_caller]
+pub fn analyze_block(
+    name: &str,
+    a: &dyn LinearOperator,
+    dense: Option<Vec<f64>>,
+    options: &BlockOptions,
+) -> Result<BlockReport, BlockError> {
+    let p = a.dim();
+    if p == 0 {
+        return Err(BlockError::Empty { block: name.to_owned() });
+    }
+    match dense {
+        Some(entries) => {
+            assert_eq!(entries.len(), p * p, "block {name:?}: a dense matrix of order {p}");
+            from_dense(name, p, &entries, Route::DenseKronecker, options)
+        }
+        None if p <= options.exact_max => from_dense(name, p, &to_dense(a), Route::DenseProducts, options),
+        None => from_krylov(name, a, options),
+    }
+}
+
+fn from_dense(
+    name: &str,
+    p: usize,
+    entries: &[f64],
+    route: Route,
+    options: &BlockOptions,
+) -> Result<BlockReport, BlockError> {
+    let eigenvalues =
+        dense::eigenvalues(p, entries).map_err(|source| BlockError::Dense { block: name.to_owned(), source })?;
+    let spectrum = Spectrum::exact(eigenvalues);
+    Ok(BlockReport {
+        name: name.to_owned(),
+        parameters: p,
+        route,
+        quantities: metrics::quantities(&spectrum, &options.metrics),
+        spectrum,
+        stops: Vec::new(),
+        products: if route == Route::DenseProducts { p } else { 0 },
+        asymmetry: Some(dense::asymmetry(p, entries).relative),
+    })
+}
+
+fn from_krylov(name: &str, a: &dyn LinearOperator, options: &BlockOptions) -> Result<BlockReport, BlockError> {
+    let p = a.dim();
+    let block = || name.to_owned();
+    let rules = slq(a, &options.slq).map_err(|source| BlockError::Slq { block: block(), source })?;
+    let mut products = rules.products;
+    let mut stops = Vec::new();
+    let mut record = |stage, stop| {
+        if matches!(stop, Stop::NonFinite | Stop::NotSymmetric) {
+            return Err(BlockError::Iteration { block: block(), stage, stop });
+        }
+        stops.push(StageStop { stage, stop });
+        Ok(())
+    };
+    let mut pairs = |stage, end, k: usize| {
+        if k == 0 {
+            return Ok(Vec::new());
+        }
+        let limits = eigs::Options::new(k.min(p), end);
+        let found = eigs(
+            a,
+            &eigs::Options {
+                tol: options.pair_tolerance,
+                max_products: options.pair_products,
+                seed: options.slq.seed,
+                ..limits
+            },
+        );
+        products += found.products;
+        record(stage, found.stop)?;
+        let pairs = found.values.iter().zip(&found.residuals);
+        Ok(pairs.map(|(&value, &residual)| Pair { value, residual }).collect())
+    };
+    let top = pairs("top", End::Largest, options.top)?;
+    let mut bottom: Vec<Pair> = pairs("bottom", End::Smallest, options.bottom)?;
+    bottom.reverse();
+    let spectrum = Spectrum::Quadrature { dim: p, probes: rules.quadratures, top, bottom };
+    let more = options.trace.map(|o| hutchinson(a, &o));
+    if let Some(h) = &more {
+        products += h.products;
+        record("trace", h.stop)?;
+    }
+    let mut report = BlockReport {
+        name: block(),
+        parameters: p,
+        route: Route::Krylov,
+        quantities: metrics::quantities(&spectrum, &options.metrics),
+        spectrum,
+        stops,
+        products,
+        asymmetry: None,
+    };
+    if let Some(h) = more {
+        let mut put = |name, value, sem| {
+            let uncertainty = Some(Uncertainty::StandardError { sem, samples: h.trace.samples });
+            report.replace(Quantity { name, value, uncertainty });
+        };
+        put("trace", h.trace.mean, h.trace.sem);
+        put("mean_curvature", h.trace.mean / p as f64, h.trace.sem / p as f64);
+        // δ√s = δs / 2√s.
+        let norm = h.frobenius_squared.mean.sqrt();
+        put("frobenius", norm, if norm == 0.0 { 0.0 } else { h.frobenius_squared.sem / (2.0 * norm) });
+    }
+    Ok(report)
+}
+
+#[cfg(test)]
+mod tests;
