@@ -1,9 +1,26 @@
-//! .
+//! Networks, their data and their training.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`data`] | built-in and user data sets, splits, standardisation |
+//! | [`activation`], [`model`] | layers and losses, and the graphs they become |
+//! | [`objective`] | the mean loss over a data set: value, gradient and curvature products, in shards |
+//! | [`init`], [`optim`], [`schedule`], [`stopping`] | how training starts, steps, slows down and ends |
+//! | [`snapshot`] | weights in safetensors, written atomically |
+//! | [`options`] | errors of options by name and number |
 
+pub mod activation;
 pub mod data;
 mod half;
 pub mod init;
+pub mod model;
+pub mod objective;
 pub mod optim;
 pub mod options;
 pub mod schedule;
+pub mod snapshot;
 pub mod stopping;
+
+pub use activation::Activation;
+pub use model::{LayerSpec, Loss, Model, ModelSpec};
+pub use objective::{Objective, Samples};

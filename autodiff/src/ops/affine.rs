@@ -8,6 +8,7 @@
 //!
 //! Lanes with a shared weight are one product of K · rows rows.
 
+use eigenlens_linalg::reduce::sum_rows;
 use eigenlens_linalg::{Real, View, Write, gemm};
 
 use crate::family::pull_both;
@@ -76,8 +77,10 @@ fn fill_rows<T: Real>(row: &[T], out: &mut [T]) {
 
 fn pull_bias<T: Real>(gy: Lanes<'_, T>, slot: &mut Slot<'_, T>) {
     for k in 0..gy.lanes {
-        let write = slot.write;
-        sum_rows(gy.lane(k), slot.lane(k), write);
+        let (gy, write) = (gy.lane(k), slot.write);
+        let gb = slot.lane(k);
+        let rows = gy.len() / gb.len().max(1);
+        sum_rows(gb, write, gy, rows);
     }
 }
 
@@ -177,17 +180,6 @@ impl<T: Real> Op<T> for Affine {
                 None if slot.write == Write::Set => slot.data.fill(T::ZERO),
                 None => {}
             }
-        }
-    }
-}
-
-fn sum_rows<T: Real>(a: &[T], out: &mut [T], write: Write) {
-    if write == Write::Set {
-        out.fill(T::ZERO);
-    }
-    for row in a.chunks_exact(out.len()) {
-        for (o, &x) in out.iter_mut().zip(row) {
-            *o += x;
         }
     }
 }

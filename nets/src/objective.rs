@@ -1,0 +1,552 @@
+//! The mean loss over a data set and its products, cut into shards that fit the cache and run in parallel.
+//!
+//! Shards and the groups that add them up depend on the problem alone, never on the number of threads: each group adds
+//! its shards in order, and groups are added in order in f64, so that any number of threads gives the same bits.
+
+use std::ops::Range;
+use std::sync::Mutex;
+
+use eigenlens_autodiff::{Buffers, Curvature, Linearization, NodeId, Order, Plan, PlanError, Workspace};
+use eigenlens_linalg::{Par, Real, Write};
+use rayon::prelude::*;
+use thiserror::Error;
+
+use crate::data::{Dataset, Targets};
+use crate::model::{Loss, Model};
+
+/// Samples as a network takes them: inputs and targets, row-major, in f64.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Samples {
+    /// Number of samples N.
+    pub n: usize,
+    /// Inputs, shape (N, features).
+    pub x: Vec<f64>,
+    /// Labels (N) or target values (N, outputs).
+    pub y: Vec<f64>,
+}
+
+/// Why samples don't fit a network.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum SampleError {
+    /// No samples at all.
+    #[error("there are no samples; check the split fractions and row limits")]
+    Empty,
+    /// Another number of inputs than the network has.
+    #[error("the data have {data} values per sample, the network takes {model}; set the network's input width to {data}")]
+    Inputs {
+        /// What the data have.
+        data: usize,
+        /// What the network takes.
+        model: usize,
+    },
+    /// Another number of targets than the loss takes.
+    #[error("the data have {data} target values per sample, the loss `{loss}` on {outputs} outputs takes {model}")]
+    Targets {
+        /// What the data have.
+        data: usize,
+        /// What the loss takes.
+        model: usize,
+        /// The loss.
+        loss: Loss,
+        /// Network outputs.
+        outputs: usize,
+    },
+    /// A label outside 0..C.
+    #[error("sample {row} has the label {label}, the network has {classes} outputs (labels 0 to {}); widen the last layer", classes - 1)]
+    Label {
+        /// Which sample.
+        row: usize,
+        /// Its label.
+        label: f64,
+        /// Network outputs.
+        classes: usize,
+    },
+    /// The loss needs another kind of target.
+    #[error("the loss `{loss}` needs {needs}, the data set has {has}")]
+    Kind {
+        /// The loss.
+        loss: Loss,
+        /// What it needs.
+        needs: &'static str,
+        /// What there is.
+        has: &'static str,
+    },
+    /// NaN or infinity.
+    #[error("sample {row} has a value that is not finite; clean the data first")]
+    NonFinite {
+        /// Which sample.
+        row: usize,
+    },
+}
+
+impl Samples {
+    /// The samples of a data set for a loss: labels for cross-entropy; labels as one-hot rows (or one 0/1 column for two
+    /// classes and one output) for bce and mse; values as they are.
+    ///
+    /// # Errors
+    /// If the targets are of the wrong kind for the loss.
+    pub fn new(data: &Dataset, loss: Loss, outputs: usize) -> Result<Self, SampleError> {
+        let y = match (&data.targets, loss) {
+            (Targets::Classes { labels, .. }, Loss::CrossEntropy) => labels.iter().map(|&l| f64::from(l)).collect(),
+            (Targets::Classes { labels, names }, Loss::Bce | Loss::Mse) => {
+                if outputs == 1 && names.len() == 2 {
+                    labels.iter().map(|&l| f64::from(l)).collect()
+                } else {
+                    let classes = names.len();
+                    labels.iter().flat_map(|&l| (0..classes).map(move |c| f64::from(u8::from(c == l as usize)))).collect()
+                }
+            }
+            (Targets::Values { values, .. }, Loss::Mse | Loss::Bce) => values.clone(),
+            (Targets::Values { .. }, Loss::CrossEntropy) => {
+                return Err(SampleError::Kind { loss, needs: "class labels", has: "real targets; use the loss `mse`" });
+            }
+        };
+        Ok(Samples { n: data.rows, x: data.x.clone(), y })
+    }
+
+    /// Whether these samples fit a network.
+    ///
+    /// # Errors
+    /// If they don't: what, where, and what to do.
+    pub fn check<T: Real>(&self, model: &Model<T>) -> Result<(), SampleError> {
+        if self.n == 0 {
+            return Err(SampleError::Empty);
+        }
+        let (inputs, outputs, loss) = (model.spec().inputs, model.outputs(), model.spec().loss);
+        if self.x.len() != self.n * inputs {
+            return Err(SampleError::Inputs { data: self.x.len() / self.n, model: inputs });
+        }
+        let targets = loss.target_size(outputs);
+        if self.y.len() != self.n * targets {
+            return Err(SampleError::Targets { data: self.y.len() / self.n, model: targets, loss, outputs });
+        }
+        let finite = |v: &[f64], width: usize| v.chunks(width.max(1)).position(|r| r.iter().any(|x| !x.is_finite()));
+        if let Some(row) = finite(&self.x, inputs).or_else(|| finite(&self.y, targets)) {
+            return Err(SampleError::NonFinite { row });
+        }
+        if loss == Loss::CrossEntropy {
+            let bad = |&l: &f64| l < 0.0 || l >= outputs as f64 || l.fract() != 0.0;
+            if let Some(row) = self.y.iter().position(bad) {
+                return Err(SampleError::Label { row, label: self.y[row], classes: outputs });
+            }
+        }
+        if loss == Loss::Bce
+            && let Some(at) = self.y.iter().position(|t| !(0.0..=1.0).contains(t))
+        {
+            let row = at / targets;
+            return Err(SampleError::Label { row, label: self.y[at], classes: 2 });
+        }
+        Ok(())
+    }
+}
+
+/// How per-sample losses are put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduction {
+    /// (1/N) Σ ℓ_n.
+    Mean,
+    /// Σ ℓ_n.
+    Sum,
+}
+
+/// How an objective is cut up. The default suits the cache; tests use small values to reach every path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Cut {
+    /// Samples per shard; chosen from the network if `None`.
+    pub rows: Option<usize>,
+    /// Groups of shards that run in parallel; chosen from the problem if `None`.
+    pub groups: Option<usize>,
+}
+
+/// What one group of shards needs for products: reused, so that products don't allocate.
+#[derive(Debug)]
+struct Group<T> {
+    shards: Range<usize>,
+    workspace: Workspace<T>,
+    out: Buffers<T>,
+}
+
+#[derive(Debug)]
+struct Products<T> {
+    directions: Buffers<T>,
+    groups: Vec<Group<T>>,
+}
+
+/// L(θ) = (1/N) Σ_n ℓ_n(θ) + (λ/2) ‖θ‖², linearized at one θ at a time.
+///
+/// Memory: all values, and with [`Order::Second`] all cotangents, of all samples; see [`Objective::bytes`].
+#[derive(Debug)]
+pub struct Objective<'m, T: Real> {
+    model: &'m Model<T>,
+    theta: Vec<T>,
+    shards: Vec<Linearization<T>>,
+    weights: Vec<Vec<T>>,
+    order: Order,
+    n: usize,
+    loss: f64,
+    gradient: Vec<f64>,
+    penalized: Vec<(Range<usize>, f64)>,
+    products: Mutex<Products<T>>,
+}
+
+/// Work (in multiply-adds) below which a sweep over all samples is not worth waking another thread.
+const PARALLEL_WORK: usize = 1 << 20;
+
+impl<'m, T: Real> Objective<'m, T> {
+    /// Cuts `samples` into shards for `model`. Nothing is evaluated before [`Objective::linearize`].
+    ///
+    /// # Errors
+    /// If the samples don't fit the network.
+    pub fn new(
+        model: &'m Model<T>,
+        samples: &Samples,
+        reduction: Reduction,
+        order: Order,
+        cut: Cut,
+    ) -> Result<Self, SampleError> {
+        samples.check(model)?;
+        let n = samples.n;
+        let coupled = model.graph().mixes_samples();
+        let rows = if coupled { n } else { cut.rows.unwrap_or_else(|| shard_rows(model, n)).clamp(1, n) };
+        let par = if coupled { Par::rayon(0) } else { Par::Seq };
+        let w = T::from_f64(if reduction == Reduction::Mean { 1.0 / n as f64 } else { 1.0 });
+        let (features, targets) = (model.spec().inputs, model.spec().loss.target_size(model.outputs()));
+        let mut shards = Vec::new();
+        let mut weights = Vec::new();
+        for start in (0..n).step_by(rows) {
+            let count = rows.min(n - start);
+            let mut lin = Linearization::new(model.function(), count, order, par);
+            copy(&samples.x[start * features..(start + count) * features], lin.input_mut(model.input()));
+            copy(&samples.y[start * targets..(start + count) * targets], lin.input_mut(model.target()));
+            shards.push(lin);
+            weights.push(vec![w; count]);
+        }
+        let count = cut.groups.unwrap_or_else(|| group_count(shards.len(), model.len())).clamp(1, shards.len());
+        let groups = (0..count)
+            .map(|g| Group {
+                shards: g * shards.len() / count..(g + 1) * shards.len() / count,
+                workspace: Workspace::new(),
+                out: Vec::new(),
+            })
+            .collect();
+        Ok(Objective {
+            model,
+            theta: vec![T::ZERO; model.len()],
+            shards,
+            weights,
+            order,
+            n,
+            loss: f64::NAN,
+            gradient: Vec::new(),
+            penalized: model.penalized(),
+            products: Mutex::new(Products { directions: Vec::new(), groups }),
+        })
+    }
+
+    /// The network.
+    pub fn model(&self) -> &'m Model<T> {
+        self.model
+    }
+
+    /// Number of samples N.
+    pub fn samples(&self) -> usize {
+        self.n
+    }
+
+    /// Number of shards.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// The linearized shard and the weights w_n of its samples.
+    pub fn shard(&self, i: usize) -> (&Linearization<T>, &[T]) {
+        (&self.shards[i], &self.weights[i])
+    }
+
+    /// The point θ of the last [`Objective::linearize`].
+    pub fn theta(&self) -> &[T] {
+        &self.theta
+    }
+
+    /// Bytes of cached values, without workspaces.
+    pub fn bytes(&self) -> usize {
+        self.shards.iter().map(Linearization::bytes).sum()
+    }
+
+    fn parallel(&self, lanes: usize) -> bool {
+        rayon::current_num_threads() > 1 && self.n * self.model.multiply_adds() * lanes >= PARALLEL_WORK
+    }
+
+    /// Evaluates all shards at θ and prepares what the order asks for. Returns the loss, penalty included.
+    ///
+    /// # Panics
+    /// If θ has the wrong length.
+    pub fn linearize(&mut self, theta: &[T]) -> f64 {
+        self.sweep(theta, false)
+    }
+
+    /// [`Objective::linearize`], and the gradient as well; read it with [`Objective::gradient`].
+    ///
+    /// # Panics
+    /// If θ has the wrong length or the order is `Value`.
+    pub fn linearize_with_gradient(&mut self, theta: &[T]) -> f64 {
+        self.sweep(theta, true)
+    }
+
+    fn sweep(&mut self, theta: &[T], with_gradient: bool) -> f64 {
+        self.theta.copy_from_slice(theta);
+        let (model, order, parallel) = (self.model, self.order, self.parallel(1));
+        let f = model.function();
+        let products = self.products.get_mut().expect("no product panicked");
+        let mut rest = (&mut self.shards[..], &self.weights[..]);
+        let mut work = Vec::new();
+        for group in &mut products.groups {
+            let (shards, later) = rest.0.split_at_mut(group.shards.len());
+            let (weights, later_weights) = rest.1.split_at(group.shards.len());
+            rest = (later, later_weights);
+            work.push((group, shards, weights));
+        }
+        let run = |(group, shards, weights): &mut (&mut Group<T>, &mut [Linearization<T>], &[Vec<T>])| -> f64 {
+            if with_gradient {
+                fit_params(model, &mut group.out, model.graph().params(), 1);
+            }
+            let mut loss = 0.0;
+            for (i, (lin, w)) in shards.iter_mut().zip(*weights).enumerate() {
+                loss += lin.evaluate(f, theta, w);
+                if order != Order::Value {
+                    let out = with_gradient.then_some((&mut group.out, Write::add_if(i > 0)));
+                    lin.pull(f, theta, w, out);
+                }
+            }
+            loss
+        };
+        let losses: Vec<f64> =
+            if parallel { work.par_iter_mut().map(run).collect() } else { work.iter_mut().map(run).collect() };
+        self.loss = losses.iter().sum();
+        if with_gradient {
+            self.gradient.resize(model.len(), 0.0);
+            let params = model.graph().params();
+            add_groups(model, params, 1, &products.groups, &mut self.gradient, parallel);
+        }
+        for (range, lambda) in &self.penalized {
+            let theta = &self.theta[range.clone()];
+            self.loss += 0.5 * lambda * theta.iter().map(|x| x.to_f64() * x.to_f64()).sum::<f64>();
+            if with_gradient {
+                self.gradient[range.clone()].iter_mut().zip(theta).for_each(|(g, x)| *g += lambda * x.to_f64());
+            }
+        }
+        self.loss
+    }
+
+    /// The loss at the last point.
+    pub fn loss(&self) -> f64 {
+        self.loss
+    }
+
+    /// The gradient at the last point, if it was asked for; else empty.
+    pub fn gradient(&self) -> &[f64] {
+        &self.gradient
+    }
+
+    /// A plan from parameters to parameters.
+    ///
+    /// # Errors
+    /// See [`PlanError`].
+    pub fn plan(&self, seeds: &[NodeId], targets: &[NodeId], kind: Kind) -> Result<Plan, PlanError> {
+        let curvature = match kind {
+            Kind::Hessian => Curvature::Hessian,
+            Kind::GaussNewton => Curvature::GaussNewton { head: self.model.logits() },
+        };
+        Plan::new(self.model.graph(), seeds, &[], targets, curvature)
+    }
+
+    /// Applies a plan between parameters to K columns: y ← B x.
+    ///
+    /// A column of x is the plan's seed parameters one after the other, a column of y its targets; columns are contiguous.
+    /// The penalty is included. Shards are added up in f64.
+    ///
+    /// # Panics
+    /// If the lengths don't fit, or nothing was linearized with [`Order::Second`].
+    #[track_caller]
+    pub fn product(&self, plan: &Plan, lanes: usize, x: &[f64], y: &mut [f64]) {
+        let model = self.model;
+        let (rows_in, rows_out) = (self.width(plan.seeds()), self.width(plan.targets()));
+        assert_eq!((x.len(), y.len()), (lanes * rows_in, lanes * rows_out), "{lanes} columns of {rows_in} and {rows_out}");
+        let parallel = self.parallel(lanes);
+        let mut products = self.products.lock().expect("no product panicked");
+        let Products { directions, groups } = &mut *products;
+        fit_params(model, directions, plan.seeds(), lanes);
+        let mut at = 0;
+        for &p in plan.seeds() {
+            let len = model.graph().shape(p).size();
+            for (k, lane) in directions[p.index()].chunks_exact_mut(len.max(1)).enumerate() {
+                copy(&x[k * rows_in + at..][..len], lane);
+            }
+            at += len;
+        }
+        let directions = &*directions;
+        let run = |group: &mut Group<T>| {
+            fit_params(model, &mut group.out, plan.targets(), lanes);
+            for (i, lin) in self.shards[group.shards.clone()].iter().enumerate() {
+                group.workspace.fit(model.function(), plan, lin.batch(), lanes);
+                let write = Write::add_if(i > 0);
+                lin.product(model.function(), &self.theta, plan, &mut group.workspace, directions, &mut group.out, write);
+            }
+        };
+        if parallel {
+            groups.par_iter_mut().for_each(run);
+        } else {
+            groups.iter_mut().for_each(run);
+        }
+        add_groups(model, plan.targets(), lanes, groups, y, parallel);
+        self.add_penalty(plan, lanes, x, y);
+    }
+
+    fn width(&self, params: &[NodeId]) -> usize {
+        params.iter().map(|&p| self.model.graph().shape(p).size()).sum()
+    }
+
+    fn add_penalty(&self, plan: &Plan, lanes: usize, x: &[f64], y: &mut [f64]) {
+        let graph = self.model.graph();
+        let (rows_in, rows_out) = (self.width(plan.seeds()), self.width(plan.targets()));
+        for (range, lambda) in &self.penalized {
+            let place = |list: &[NodeId]| {
+                let mut at = 0;
+                list.iter().find_map(|&p| {
+                    let found = (graph.param_range(p) == *range).then_some(at);
+                    at += graph.shape(p).size();
+                    found
+                })
+            };
+            if let (Some(from), Some(to)) = (place(plan.seeds()), place(plan.targets())) {
+                for k in 0..lanes {
+                    let x = &x[k * rows_in + from..][..range.len()];
+                    let y = &mut y[k * rows_out + to..][..range.len()];
+                    y.iter_mut().zip(x).for_each(|(y, x)| *y += lambda * x);
+                }
+            }
+        }
+    }
+
+    /// Sweeps a plan between activations over all shards, in order within each group and groups in parallel.
+    ///
+    /// For each shard `fill` puts tangents into the workspace before, `read` takes what it needs after and returns it;
+    /// the results come in the order of the shards.
+    pub fn sweep_activations<R: Send>(
+        &self,
+        plan: &Plan,
+        lanes: usize,
+        fill: impl Fn(usize, &mut Workspace<T>) + Sync,
+        read: impl Fn(usize, &Workspace<T>) -> R + Sync,
+    ) -> Vec<R> {
+        let model = self.model;
+        let mut products = self.products.lock().expect("no product panicked");
+        let run = |group: &mut Group<T>| -> Vec<R> {
+            let none = Vec::new();
+            group
+                .shards
+                .clone()
+                .map(|s| {
+                    let lin = &self.shards[s];
+                    group.workspace.fit(model.function(), plan, lin.batch(), lanes);
+                    fill(s, &mut group.workspace);
+                    fit_params(model, &mut group.out, plan.targets(), lanes);
+                    let (ws, out) = (&mut group.workspace, &mut group.out);
+                    lin.product(model.function(), &self.theta, plan, ws, &none, out, Write::Set);
+                    read(s, ws)
+                })
+                .collect()
+        };
+        let lists: Vec<Vec<R>> = if self.parallel(lanes) {
+            products.groups.par_iter_mut().map(run).collect()
+        } else {
+            products.groups.iter_mut().map(run).collect()
+        };
+        lists.into_iter().flatten().collect()
+    }
+}
+
+/// Which curvature a product takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// H = ∂²L/∂θ².
+    Hessian,
+    /// G = (1/N) Σ Jᵀ (∂²ℓ/∂o²) J, o the network's output.
+    GaussNewton,
+}
+
+fn copy<T: Real>(from: &[f64], to: &mut [T]) {
+    debug_assert_eq!(from.len(), to.len());
+    to.iter_mut().zip(from).for_each(|(t, &f)| *t = T::from_f64(f));
+}
+
+fn fit_params<T: Real>(model: &Model<T>, buffers: &mut Buffers<T>, params: &[NodeId], lanes: usize) {
+    buffers.resize_with(model.graph().len(), Vec::new);
+    for &p in params {
+        buffers[p.index()].resize(lanes * model.graph().shape(p).size(), T::ZERO);
+    }
+}
+
+/// y ← Σ_groups out, in the order of the groups and in f64; lanes of one parameter are contiguous in `out`.
+fn add_groups<T: Real>(
+    model: &Model<T>,
+    params: &[NodeId],
+    lanes: usize,
+    groups: &[Group<T>],
+    y: &mut [f64],
+    parallel: bool,
+) {
+    const PIECE: usize = 1 << 14;
+    let rows = y.len() / lanes.max(1);
+    for (k, mut column) in y.chunks_exact_mut(rows.max(1)).enumerate() {
+        for &p in params {
+            let len = model.graph().shape(p).size();
+            let (part, rest) = column.split_at_mut(len);
+            column = rest;
+            let add = |(i, part): (usize, &mut [f64])| {
+                let range = k * len + i * PIECE..k * len + i * PIECE + part.len();
+                for (g, group) in groups.iter().enumerate() {
+                    let out = part.iter_mut().zip(&group.out[p.index()][range.clone()]);
+                    if g == 0 {
+                        out.for_each(|(y, x)| *y = x.to_f64());
+                    } else {
+                        out.for_each(|(y, x)| *y += x.to_f64());
+                    }
+                }
+            };
+            if parallel && len > 2 * PIECE {
+                part.par_chunks_mut(PIECE).enumerate().for_each(add);
+            } else {
+                part.chunks_mut(PIECE).enumerate().for_each(add);
+            }
+        }
+    }
+}
+
+/// Samples per shard: as many as keep a shard's values near the cache, but enough rows for the products to be efficient.
+fn shard_rows<T: Real>(model: &Model<T>, n: usize) -> usize {
+    // Values, saved slopes, cotangents, bent cotangents and one lane of tangents and their cotangents.
+    let graph = model.graph();
+    let width: usize = model.spec().inputs
+        + 6 * model.layers().iter().map(|l| graph.shape(l.output).size()).sum::<usize>();
+    let rows = (CACHE / (width * size_of::<T>())).clamp(MIN_ROWS, MAX_ROWS);
+    let shards = n.div_ceil(rows);
+    // An even cut, in multiples of 8 rows for the vector units.
+    n.div_ceil(shards).next_multiple_of(8).min(n)
+}
+
+/// Bytes of a core's second-level cache that a shard may fill.
+const CACHE: usize = 1 << 20;
+/// Below this many rows, packing the weights of a layer costs more than the product.
+const MIN_ROWS: usize = 128;
+/// Above this many rows, nothing is gained.
+const MAX_ROWS: usize = 1024;
+
+/// Groups of shards: enough for several threads, few enough that the partial sums stay small.
+fn group_count(shards: usize, params: usize) -> usize {
+    let most = ((1 << 22) / params.max(1)).clamp(4, 16);
+    shards.min(most)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+use super::*;
+use crate::activation::Activation;
+use crate::init::Init;
+use crate::model::{ModelSpec, Penalty, Scope};
+use eigenlens_autodiff::check::check_function;
+
+/// Samples of a network with short decimals.
+fn samples(n: usize, inputs: usize, outputs: usize, loss: Loss) -> Samples {
+    let value = |i: usize| ((i * 37 + 11) % 101) as f64 / 50.0 - 1.0;
+    let y = match loss {
+        Loss::CrossEntropy => (0..n).map(|i| ((i * 7) % outputs) as f64).collect(),
+        Loss::Mse => (0..n * outputs).map(|i| value(3 * i + 1)).collect(),
+        Loss::Bce => (0..n * outputs).map(|i| f64::from(u8::from(i % 3 == 0))).collect(),
+    };
+    Samples { n, x: (0..n * inputs).map(value).collect(), y }
+}
+
+fn spec(activation: Activation, loss: Loss) -> ModelSpec {
+    ModelSpec::mlp(&[4, 6, 5, 3], activation, Init::XavierNormal { gain: 1.5 }, loss)
+}
+
+fn params<T: Real>(model: &Model<T>) -> Vec<NodeId> {
+    model.graph().params().to_vec()
+}
+
+fn direction(n: usize, seed: usize) -> Vec<f64> {
+    (0..n).map(|i| ((i * 53 + seed * 17 + 5) % 97) as f64 / 48.0 - 1.0).collect()
+}
+
+fn hvp<T: Real>(o: &Objective<'_, T>, kind: Kind, v: &[f64], lanes: usize) -> Vec<f64> {
+    let all = params(o.model());
+    let plan = o.plan(&all, &all, kind).unwrap();
+    let mut y = vec![0.0; v.len()];
+    o.product(&plan, lanes, v, &mut y);
+    y
+}
+
+fn linearized<'m, T: Real>(model: &'m Model<T>, data: &Samples, cut: Cut) -> Objective<'m, T> {
+    let mut o = Objective::new(model, data, Reduction::Mean, Order::Second, cut).unwrap();
+    o.linearize_with_gradient(&model.init(3));
+    o
+}
+
+fn close(a: &[f64], b: &[f64], tol: f64) {
+    let scale = a.iter().chain(b).fold(1e-300_f64, |m, x| m.max(x.abs()));
+    for (i, (a, b)) in a.iter().zip(b).enumerate() {
+        assert!((a - b).abs() <= tol * scale, "entry {i}: {a} and {b} at scale {scale}");
+    }
+}
+
+#[test]
+fn every_activation_and_loss_passes_the_taylor_tests() {
+    for activation in Activation::all() {
+        for loss in [Loss::CrossEntropy, Loss::Mse, Loss::Bce] {
+            let model = Model::<f64>::new(&spec(activation, loss)).unwrap();
+            let data = samples(5, 4, 3, loss);
+            let inputs = [(model.input(), data.x.clone()), (model.target(), data.y.clone())];
+            let report =
+                check_function(&format!("{activation} {loss}"), model.function(), &model.init(3), &inputs, &[0.2; 5], 1);
+            let failures: Vec<String> = report.failures().map(ToString::to_string).collect();
+            assert!(failures.is_empty(), "{}", failures.join("\n"));
+        }
+    }
+}
+
+#[test]
+fn shards_and_groups_add_up_to_one_batch() {
+    let model = Model::<f64>::new(&spec(Activation::Gelu, Loss::CrossEntropy)).unwrap();
+    let data = samples(29, 4, 3, Loss::CrossEntropy);
+    let whole = linearized(&model, &data, Cut { rows: Some(29), groups: None });
+    // Uneven batches: the last shard has 1 sample, and the mean must still be over all 29.
+    let cut = linearized(&model, &data, Cut { rows: Some(4), groups: Some(3) });
+    assert_eq!(cut.shards(), 8);
+    assert!((whole.loss() - cut.loss()).abs() < 1e-14);
+    close(whole.gradient(), cut.gradient(), 1e-14);
+    let v = direction(model.len(), 1);
+    close(&hvp(&whole, Kind::Hessian, &v, 1), &hvp(&cut, Kind::Hessian, &v, 1), 1e-14);
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    let spec = ModelSpec::mlp(&[40, 48, 48, 3], Activation::Tanh, Init::LecunNormal, Loss::CrossEntropy);
+    let model = Model::<f32>::new(&spec).unwrap();
+    let data = samples(500, 40, 3, Loss::CrossEntropy);
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let o = linearized(&model, &data, Cut { rows: Some(48), groups: Some(5) });
+            let v: Vec<f64> = [1, 2, 3].iter().flat_map(|&s| direction(model.len(), s)).collect();
+            (o.loss().to_bits(), o.gradient().to_vec(), hvp(&o, Kind::Hessian, &v, 3))
+        })
+    };
+    let one = run(1);
+    for threads in [2, 3, 4] {
+        assert!(run(threads) == one, "{threads} threads");
+    }
+}
+
+#[test]
+fn lanes_equal_single_products() {
+    let model = Model::<f64>::new(&spec(Activation::Silu, Loss::Mse)).unwrap();
+    let o = linearized(&model, &samples(13, 4, 3, Loss::Mse), Cut { rows: Some(5), groups: Some(2) });
+    let (p, lanes) = (model.len(), 3);
+    let v: Vec<f64> = (0..lanes).flat_map(|s| direction(p, s)).collect();
+    let together = hvp(&o, Kind::Hessian, &v, lanes);
+    for k in 0..lanes {
+        close(&together[k * p..(k + 1) * p], &hvp(&o, Kind::Hessian, &v[k * p..(k + 1) * p], 1), 1e-14);
+    }
+}
+
+#[test]
+fn blocks_are_the_blocks_of_the_full_product() {
+    let model = Model::<f64>::new(&spec(Activation::Softplus, Loss::CrossEntropy)).unwrap();
+    let o = linearized(&model, &samples(11, 4, 3, Loss::CrossEntropy), Cut::default());
+    for from in model.layers() {
+        let v = direction(from.len(), 4);
+        let mut padded = vec![0.0; model.len()];
+        padded[from.range.clone()].copy_from_slice(&v);
+        let full = hvp(&o, Kind::Hessian, &padded, 1);
+        for to in model.layers() {
+            let plan = o.plan(&from.params, &to.params, Kind::Hessian).unwrap();
+            let mut y = vec![f64::NAN; to.len()];
+            o.product(&plan, 1, &v, &mut y);
+            close(&y, &full[to.range.clone()], 1e-13);
+        }
+    }
+}
+
+#[test]
+fn the_gauss_newton_product_is_positive_and_the_hessian_of_a_linear_net_s_last_layer() {
+    let model = Model::<f64>::new(&spec(Activation::Tanh, Loss::CrossEntropy)).unwrap();
+    let o = linearized(&model, &samples(17, 4, 3, Loss::CrossEntropy), Cut::default());
+    for seed in 0..5 {
+        let v = direction(model.len(), seed);
+        let g = hvp(&o, Kind::GaussNewton, &v, 1);
+        assert!(g.iter().zip(&v).map(|(g, v)| g * v).sum::<f64>() >= -1e-15);
+    }
+    // Logits are linear in the last layer, so its block has no residual part for any activation.
+    let last = model.layers().last().unwrap();
+    let v = direction(last.len(), 9);
+    let mut both = Vec::new();
+    for kind in [Kind::Hessian, Kind::GaussNewton] {
+        let mut y = vec![0.0; last.len()];
+        o.product(&o.plan(&last.params, &last.params, kind).unwrap(), 1, &v, &mut y);
+        both.push(y);
+    }
+    close(&both[0], &both[1], 1e-14);
+}
+
+#[test]
+fn hidden_blocks_of_smooth_nets_are_not_gauss_newton_and_those_of_relu_nets_are() {
+    for (activation, equal) in [(Activation::Relu, true), (Activation::Tanh, false)] {
+        let model = Model::<f64>::new(&spec(activation, Loss::CrossEntropy)).unwrap();
+        let o = linearized(&model, &samples(17, 4, 3, Loss::CrossEntropy), Cut::default());
+        let first = &model.layers()[0];
+        let v = direction(first.len(), 2);
+        let product = |kind| {
+            let mut y = vec![0.0; first.len()];
+            o.product(&o.plan(&first.params, &first.params, kind).unwrap(), 1, &v, &mut y);
+            y
+        };
+        let (h, g) = (product(Kind::Hessian), product(Kind::GaussNewton));
+        let gap: f64 = h.iter().zip(&g).map(|(h, g)| (h - g).abs()).sum();
+        assert_eq!(gap < 1e-13, equal, "{activation}: {gap}");
+    }
+}
+
+#[test]
+fn the_penalty_is_in_loss_gradient_hessian_and_gauss_newton() {
+    let mut with = spec(Activation::Sigmoid, Loss::Bce);
+    let without = Model::<f64>::new(&with).unwrap();
+    with.penalty = Some(Penalty { lambda: 0.25, scope: Scope::Weights });
+    let model = Model::<f64>::new(&with).unwrap();
+    let data = samples(9, 4, 3, Loss::Bce);
+    let (a, b) = (linearized(&model, &data, Cut::default()), linearized(&without, &data, Cut::default()));
+    let theta = model.init(3);
+    let mask: Vec<f64> = {
+        let mut m = vec![0.0; model.len()];
+        model.weight_ranges().into_iter().for_each(|r| m[r].fill(0.25));
+        m
+    };
+    let square: f64 = theta.iter().zip(&mask).map(|(t, m)| 0.5 * m * t * t).sum();
+    assert!((a.loss() - b.loss() - square).abs() < 1e-14);
+    let want: Vec<f64> = b.gradient().iter().zip(&theta).zip(&mask).map(|((g, t), m)| g + m * t).collect();
+    close(a.gradient(), &want, 1e-14);
+    let v = direction(model.len(), 6);
+    for kind in [Kind::Hessian, Kind::GaussNewton] {
+        let want: Vec<f64> = hvp(&b, kind, &v, 1).iter().zip(&v).zip(&mask).map(|((h, v), m)| h + m * v).collect();
+        close(&hvp(&a, kind, &v, 1), &want, 1e-14);
+        // A block from the second layer to itself has its own share only, one between layers none.
+        let (l1, l2) = (&model.layers()[0], &model.layers()[1]);
+        let mut cross = vec![0.0; l2.len()];
+        a.product(&a.plan(&l1.params, &l2.params, kind).unwrap(), 1, &v[l1.range.clone()], &mut cross);
+        let mut plain = vec![0.0; l2.len()];
+        b.product(&b.plan(&l1.params, &l2.params, kind).unwrap(), 1, &v[l1.range.clone()], &mut plain);
+        close(&cross, &plain, 1e-15);
+    }
+}
+
+#[test]
+fn f32_agrees_with_f64_to_its_precision() {
+    let spec = spec(Activation::Elu { alpha: 1.0 }, Loss::CrossEntropy);
+    let (m32, m64) = (Model::<f32>::new(&spec).unwrap(), Model::<f64>::new(&spec).unwrap());
+    let data = samples(33, 4, 3, Loss::CrossEntropy);
+    let (a, b) = (linearized(&m32, &data, Cut::default()), linearized(&m64, &data, Cut::default()));
+    close(a.gradient(), b.gradient(), 1e-5);
+    let v = direction(m64.len(), 1);
+    close(&hvp(&a, Kind::Hessian, &v, 1), &hvp(&b, Kind::Hessian, &v, 1), 1e-5);
+}
+
+#[test]
+fn activation_sweeps_give_per_sample_curvature() {
+    // For the last layer's output, ∂²ℓ/∂o² = diag p − ppᵀ, whose rows sum to 0.
+    let model = Model::<f64>::new(&spec(Activation::Tanh, Loss::CrossEntropy)).unwrap();
+    let o = linearized(&model, &samples(10, 4, 3, Loss::CrossEntropy), Cut { rows: Some(4), groups: Some(2) });
+    let node = model.logits();
+    let plan = Plan::hessian(model.graph(), &[node], &[node]).unwrap();
+    let rows = o.sweep_activations(
+        &plan,
+        1,
+        |_, ws| ws.tangent_mut(node).fill(1.0),
+        |_, ws| ws.cotangent(node).to_vec(),
+    );
+    assert_eq!(rows.iter().map(Vec::len).collect::<Vec<_>>(), [12, 12, 6]);
+    assert!(rows.concat().iter().all(|x| x.abs() < 1e-16));
+}
+
+#[test]
+fn unfit_samples_are_refused_with_what_to_do() {
+    let model = Model::<f64>::new(&spec(Activation::Tanh, Loss::CrossEntropy)).unwrap();
+    let good = samples(4, 4, 3, Loss::CrossEntropy);
+    let refuse = |s: Samples| s.check(&model).unwrap_err().to_string();
+    assert!(refuse(Samples { n: 0, x: vec![], y: vec![] }).contains("no samples"));
+    assert!(refuse(samples(4, 5, 3, Loss::CrossEntropy)).contains("set the network's input width to 5"));
+    assert!(refuse(Samples { y: vec![0.0, 1.0, 3.0, 0.0], ..good.clone() }).contains("sample 2 has the label 3"));
+    let mut nan = good.clone();
+    nan.x[5] = f64::NAN;
+    assert!(refuse(nan).contains("sample 1"));
+    assert!(refuse(Samples { y: vec![0.0; 8], ..good }).contains("2 target values"));
+}
