@@ -285,7 +285,7 @@ mod tests {
             let set = load(&info.name).unwrap();
             assert_eq!((set.rows, set.features, set.task()), (info.rows, info.features, info.task), "{}", info.name);
             assert_eq!(set.input_shape, info.input_shape, "{}", info.name);
-            assert_eq!((set.test_part().len() > 0).then(|| set.test_part().len()), info.test_rows, "{}", info.name);
+            assert_eq!((!set.test_part().is_empty()).then(|| set.test_part().len()), info.test_rows, "{}", info.name);
             if info.task == Task::Classification {
                 let train = set.subset(&set.train_part().collect::<Vec<_>>());
                 assert_eq!(train.class_counts(), info.class_counts, "{}", info.name);

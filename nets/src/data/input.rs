@@ -1,5 +1,6 @@
 //! Bytes of a file or of an embedded one: unpacked when they begin like gzip, and never more than was asked for.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -27,8 +28,8 @@ impl Input {
     }
 
     /// A source in memory.
-    pub(crate) fn memory(file: &str, bytes: &'static [u8]) -> Result<Self, DataError> {
-        Self::new(file.to_owned(), bytes)
+    pub(crate) fn memory(file: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self, DataError> {
+        Self::new(file.to_owned(), io::Cursor::new(bytes.into()))
     }
 
     fn new(file: String, mut raw: impl BufRead + 'static) -> Result<Self, DataError> {
