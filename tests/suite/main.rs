@@ -1,3 +1,4 @@
 //! Cross-crate tests.
 
+mod golden;
 mod golden_data;
