@@ -12,6 +12,7 @@ pub mod machine;
 pub mod npz;
 pub mod numbers;
 pub mod quantities;
+pub mod report;
 pub mod results;
 pub mod rundir;
 pub mod suggest;

@@ -1,0 +1,155 @@
+//! Which charts there are: curves of training, quantities of the layers over training, Φ, spectra.
+
+use std::collections::BTreeMap;
+
+use super::lines::{Chart, Point, Series, Vertical};
+use super::page::figure;
+use super::ridges::{self, Ridge};
+use crate::error::Result;
+use crate::quantities::shown;
+use crate::results::{CurvePoint, Measured, RunResult, Scores, Spectrum};
+
+/// Loss and accuracy (or R²) after every epoch, on each part of the data.
+///
+/// # Errors
+/// Only if plotters can't draw.
+pub fn training(result: &RunResult) -> Result<Vec<String>> {
+    let parts: [(&str, fn(&CurvePoint) -> Option<Scores>); 3] =
+        [("train", |p| Some(p.train)), ("validation", |p| p.validation), ("test", |p| p.test)];
+    let series = |value: fn(&Scores) -> Option<f64>| -> Vec<Series> {
+        let line = |(k, (label, scores)): (usize, &(&str, fn(&CurvePoint) -> Option<Scores>))| {
+            let point =
+                |p: &CurvePoint| Some(Point { x: p.epoch as f64, y: scores(p).as_ref().and_then(value)?, error: None });
+            let points = result.training.curve.iter().filter_map(point).collect();
+            Series { label: (*label).to_owned(), colour: k, marks: false, points }
+        };
+        parts.iter().enumerate().map(line).collect()
+    };
+    let charts = [
+        ("Loss", format!("mean {}", result.model.loss), series(|s| s.loss), Vertical::Auto),
+        ("Accuracy", "share of right classes".to_owned(), series(|s| s.accuracy), Vertical::UpTo(1.0)),
+        ("R²", "share of the target's variance that is explained".to_owned(), series(|s| s.r2), Vertical::UpTo(1.0)),
+    ];
+    let mut figures = Vec::new();
+    for (title, note, series, vertical) in charts {
+        figures.extend(chart(result, title, &note, series, vertical)?);
+    }
+    Ok(figures)
+}
+
+/// What each layer's Hessian does over training, and Φ.
+///
+/// # Errors
+/// Only if plotters can't draw.
+pub fn evolution(result: &RunResult) -> Result<Vec<String>> {
+    let mut figures = Vec::new();
+    let of_layers = [
+        ("lambda_max", "Largest eigenvalue λ max", Vertical::Auto),
+        ("lambda_min", "Smallest eigenvalue λ min", Vertical::Auto),
+        ("trace", "Trace", Vertical::Auto),
+        ("negative_mass", "Negative mass", Vertical::FromZero),
+        ("rank_effective", "Effective rank", Vertical::Auto),
+    ];
+    for (key, title, vertical) in of_layers {
+        let meaning = shown(key).map_or("", |s| s.meaning);
+        figures.extend(chart(result, title, meaning, of_each_layer(result, key), vertical)?);
+    }
+    let point = |epoch: usize, m: &Measured| Point { x: epoch as f64, y: m.value, error: m.error() };
+    let points = result.snapshots.iter().filter_map(|s| Some(point(s.epoch, s.phi.as_ref()?))).collect();
+    let phi = Series { label: "Φ".to_owned(), colour: 6, marks: true, points };
+    let note = "share of the squared curvature that lies between layers, outside of every picture here";
+    figures.extend(chart(result, "Left out: Φ", note, vec![phi], Vertical::FromZero)?);
+    Ok(figures)
+}
+
+/// One series per layer of a quantity. Layers are named in full where there is room: "layer 1".
+fn of_each_layer(result: &RunResult, key: &str) -> Vec<Series> {
+    let Some(first) = result.snapshots.first() else { return Vec::new() };
+    let names = first.layers.iter().map(|l| l.name.as_str()).enumerate();
+    names
+        .map(|(k, name)| {
+            let point = |s: &crate::results::Snapshot| {
+                let m = *s.layers.iter().find(|l| l.name == name)?.get(key)?;
+                Some(Point { x: s.epoch as f64, y: m.value, error: m.error().filter(|e| *e > 1e-3 * m.value.abs()) })
+            };
+            let points = result.snapshots.iter().filter_map(point).collect();
+            Series { label: layer_label(name), colour: k, marks: true, points }
+        })
+        .collect()
+}
+
+/// A layer as a label: `layer 1`; a name of its own as it is, cut if it is long.
+pub fn layer_label(name: &str) -> String {
+    if name.parse::<usize>().is_ok() {
+        return format!("layer {name}");
+    }
+    let short: String = name.chars().take(12).collect();
+    if short.len() < name.len() { format!("{short}…") } else { short }
+}
+
+fn chart(
+    result: &RunResult,
+    title: &str,
+    note: &str,
+    series: Vec<Series>,
+    vertical: Vertical,
+) -> Result<Option<String>> {
+    let snapshots: Vec<usize> = result.snapshots.iter().map(|s| s.epoch).collect();
+    let last = result.training.epochs.max(snapshots.last().copied().unwrap_or(0));
+    let label = format!("{title} over the epochs of training");
+    let svg = Chart { label, series, snapshots: &snapshots, last, vertical }.svg()?;
+    Ok(svg.map(|svg| figure(&svg, title, note)))
+}
+
+/// Every layer's spectrum at every snapshot. Spectra whose file is missing are left out.
+///
+/// # Errors
+/// Only if plotters can't draw.
+pub fn spectra(result: &RunResult, files: &BTreeMap<String, Spectrum>, tau: f64) -> Result<Vec<String>> {
+    let Some(first) = result.snapshots.first() else { return Ok(Vec::new()) };
+    let mut figures = Vec::new();
+    for (k, layer) in first.layers.iter().enumerate() {
+        let mut rows = Vec::new();
+        for snapshot in &result.snapshots {
+            let here = snapshot.layers.iter().find(|l| l.name == layer.name);
+            if let Some(spectrum) = here.and_then(|l| files.get(l.spectrum.as_ref()?)) {
+                rows.push(Ridge { epoch: snapshot.epoch, spectrum });
+            }
+        }
+        if rows.is_empty() {
+            continue;
+        }
+        let title = format!("{}: {}", capital(&layer_label(&layer.name)), layer.kind);
+        let note = match rows[0].spectrum {
+            Spectrum::Exact(values) => format!("all {} eigenvalues", values.len()),
+            Spectrum::Quadrature { dim, probes, top, bottom } => format!(
+                "density of {dim} eigenvalues from {} probes (band: ± one standard error), {} exact extremes",
+                probes.len(),
+                top.len() + bottom.len(),
+            ),
+        };
+        let label = format!("spectrum of layer {} at {} moments of training", layer.name, rows.len());
+        match ridges::svg(&rows, k, tau, &label)? {
+            Some(svg) => figures.push(figure(&svg, &title, &note)),
+            None => figures.push(figure("", &title, "identically zero at every snapshot")),
+        }
+    }
+    Ok(figures)
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or(String::new(), |c| c.to_uppercase().chain(chars).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbered_layers_are_called_layers_and_long_names_are_cut() {
+        assert_eq!(layer_label("2"), "layer 2");
+        assert_eq!(layer_label("head"), "head");
+        assert_eq!(layer_label("encoder.block.3.mlp"), "encoder.bloc…");
+    }
+}

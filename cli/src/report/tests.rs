@@ -1,0 +1,91 @@
+//! The whole page, from made-up results.
+
+use super::*;
+use crate::config::Config;
+use crate::example;
+
+fn manifest() -> Manifest {
+    let config = Config::parse(None, &[], &["digits"]).unwrap();
+    let mut manifest = Manifest::begin(&config, &["eigenlens".into(), "run".into(), "<b>".into()]);
+    manifest.ended = Some(manifest.started.clone());
+    manifest.seconds = Some(21.3);
+    manifest
+}
+
+fn page(result: &RunResult, spectra: &BTreeMap<String, Spectrum>) -> String {
+    render(&Input { result, spectra, manifest: &manifest(), config: "seed = 1\n", tau: 1e-6 }).unwrap()
+}
+
+#[test]
+fn the_page_loads_nothing_and_has_every_picture() {
+    let (result, spectra) = example::run();
+    let html = page(&result, &spectra);
+    for outside in ["http:", "https:", "src=", "<script", "@import", "url("] {
+        assert!(!html.contains(outside), "{outside}");
+    }
+    // Two curves of training, five quantities and Φ, three layers.
+    assert_eq!(html.matches("<svg ").count(), 2 + 6 + 3);
+    assert_eq!(html.matches("</svg>").count(), 2 + 6 + 3);
+    assert!(!html.contains("NaN") && html.len() < 1_500_000, "{} bytes", html.len());
+    assert!(html.contains("run &lt;b&gt;"), "the command line is text");
+}
+
+#[test]
+fn a_run_that_has_just_begun_has_a_page_too() {
+    let (mut result, spectra) = example::run();
+    result.snapshots.clear();
+    result.training.curve.clear();
+    result.test = None;
+    let html = page(&result, &spectra);
+    assert!(html.contains("How to read this") && !html.contains("<svg "));
+}
+
+#[test]
+fn a_missing_spectrum_leaves_out_its_row_only() {
+    let (result, mut spectra) = example::run();
+    let whole = page(&result, &spectra);
+    spectra.remove(&crate::rundir::RunDir::spectrum_file(3, "2"));
+    let html = page(&result, &spectra);
+    assert_eq!(html.matches("<svg ").count(), whole.matches("<svg ").count());
+    assert!(html.len() < whole.len());
+}
+
+#[test]
+fn many_layers_of_a_regression_are_drawn() {
+    let (mut result, spectra) = example::run();
+    for snapshot in &mut result.snapshots {
+        let layer = snapshot.layers[0].clone();
+        snapshot.layers =
+            (1..=14).map(|k| crate::results::LayerResult { name: k.to_string(), ..layer.clone() }).collect();
+        snapshot.test = None;
+    }
+    for point in &mut result.training.curve {
+        point.train.r2 = point.train.accuracy.take();
+    }
+    let html = page(&result, &spectra);
+    assert!(html.contains("R²") && html.contains("layer 14"));
+}
+
+#[test]
+fn a_run_directory_gets_its_report() {
+    let base = tempfile::tempdir().unwrap();
+    let (result, spectra) = example::run();
+    let config = Config::parse(None, &[], &["digits"]).unwrap();
+    let mut run = RunDir::create(&config, &["eigenlens".into(), "run".into()], base.path()).unwrap();
+    assert_eq!(write(&run).unwrap_err().what(), "the run has no result yet");
+    run.write(RESULT, result.to_json().as_bytes()).unwrap();
+    for (name, spectrum) in &spectra {
+        run.write(name, &spectrum.to_npz()).unwrap();
+    }
+    run.finish().unwrap();
+    let path = write(&RunDir::open(run.path()).unwrap()).unwrap();
+    let html = std::fs::read_to_string(&path).unwrap();
+    assert!(html.starts_with("<!DOCTYPE html>") && html.ends_with("</html>\n"));
+    // For looking at it: EIGENLENS_EXAMPLE names a directory that receives a copy.
+    if let Some(dir) = std::env::var_os("EIGENLENS_EXAMPLE") {
+        std::fs::copy(path, std::path::Path::new(&dir).join(REPORT)).unwrap();
+    }
+    run.write(&RunDir::spectrum_file(0, "1"), b"PK").unwrap();
+    let error = write(&run).unwrap_err();
+    assert!(error.what().starts_with("the spectrum can't be read"), "{error}");
+}

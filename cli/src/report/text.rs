@@ -1,0 +1,207 @@
+//! The words and tables of the report.
+
+use super::Input;
+use super::charts::layer_label;
+use super::page::{definitions, escape};
+use crate::numbers::{duration, grouped, measured, significant, typeset};
+use crate::quantities::{Form, SHOWN, Shown};
+use crate::results::{Measured, RunResult, Scores, Snapshot};
+
+/// Above the curves of training.
+pub const TRAINING: &str = "Vertical lines mark the snapshots, at which the network was looked at.";
+/// Above the quantities of the layers.
+pub const EVOLUTION: &str = "Each mark is one layer at one snapshot. Bars are ± one standard error, or a bound on the \
+    error; where there is none, the number is exact to rounding.";
+/// Above the spectra.
+pub const SPECTRA: &str = "One row per snapshot. The eigenvalue axis is logarithmic on both sides of 0; what lies within \
+    its innermost part counts as zero. Heights are log(1 + number of eigenvalues per bin of 1/8 decade), so that a single \
+    outlier can be seen beside thousands of zeros. The ticks below a row are the eigenvalues themselves.";
+
+/// Title and the few numbers that matter most.
+pub fn head(input: &Input<'_>, title: &str) -> String {
+    let r = input.result;
+    let mut facts: Vec<(String, String)> = Vec::new();
+    if let Some(test) = &r.test {
+        facts.extend(quality(test).map(|(value, name)| (value, format!("test {name}"))));
+    }
+    facts.extend(quality(&r.train).map(|(value, name)| (value, format!("training {name}"))));
+    if let Some(last) = r.last() {
+        let sharpest = last.layers.iter().filter(|l| l.lambda_max.is_some());
+        let sharpest = sharpest.max_by(|a, b| a.lambda_max.unwrap_or(0.0).total_cmp(&b.lambda_max.unwrap_or(0.0)));
+        if let Some(layer) = sharpest {
+            let value = typeset(&significant(layer.lambda_max.unwrap_or(0.0), 3));
+            facts.push((value, format!("sharpest curvature, {}", layer_label(&layer.name))));
+        }
+        if let Some(phi) = &last.phi {
+            facts.push((measured(phi, Form::Share), "of the curvature left out (Φ)".to_owned()));
+        }
+    }
+    facts.push((grouped(r.model.parameters), "parameters".to_owned()));
+    facts.push((r.snapshots.len().to_string(), "snapshots".to_owned()));
+    let facts: String = facts
+        .iter()
+        .map(|(value, what)| format!("<li><b>{}</b><span>{}</span></li>\n", escape(value), escape(what)))
+        .collect();
+    let failed = match &input.manifest.reason {
+        Some(reason) => format!("<p><strong>This run stopped early:</strong> {}</p>\n", escape(reason)),
+        None => String::new(),
+    };
+    format!(
+        "<header>\n<h1>{}</h1>\n<p class=\"lead\">Hessian of {} layer by layer, over {}</p>\n{failed}</header>\n\
+         <ul class=\"facts\">\n{facts}</ul>\n",
+        escape(title),
+        escape(&r.model.loss),
+        escape(&r.hessian_over),
+    )
+}
+
+fn quality(scores: &Scores) -> Option<(String, &'static str)> {
+    match (scores.accuracy, scores.r2) {
+        (Some(accuracy), _) => Some((format!("{:.1} %", 100.0 * accuracy), "accuracy")),
+        (None, Some(r2)) => Some((typeset(&significant(r2, 3)), "R²")),
+        (None, None) => None,
+    }
+}
+
+/// A short guide.
+pub fn how_to_read(result: &RunResult, tau: f64) -> String {
+    let piecewise = ["relu", "leaky"].iter().any(|f| result.model.description.contains(f));
+    let mut rows = vec![
+        (
+            "Hessian block",
+            "The second derivatives of the loss by the parameters of one layer, all others held fixed. Its eigenvalues are \
+             the curvatures of the loss along its eigenvectors: large ones are sharp directions, those near 0 flat ones, \
+             negative ones directions in which the loss curves down."
+                .to_owned(),
+        ),
+        (
+            "Outliers",
+            "A few large eigenvalues stand apart from a mass near 0. With C classes there are often about C or C − 1 of \
+             them."
+                .to_owned(),
+        ),
+        (
+            "Negative mass",
+            "How much of the total |λ| is negative. It tends to fall as training approaches a minimum.".to_owned(),
+        ),
+        (
+            "Effective rank",
+            "How many directions share the curvature: 1 if one has all of it, the number of parameters if all are equal."
+                .to_owned(),
+        ),
+        (
+            "Φ",
+            "The blocks say nothing about curvature between layers. Φ is the share of ‖H‖²F of the whole network that lies \
+             there; the pictures layer by layer show the rest."
+                .to_owned(),
+        ),
+        (
+            "Zero",
+            format!(
+                "Ranks, condition and counts take eigenvalues below τ = {} times the largest |λ| as zero.",
+                typeset(&significant(tau, 1))
+            ),
+        ),
+    ];
+    if piecewise {
+        rows.push((
+            "Piecewise linear",
+            "With ReLU-like activations and a convex loss every block is positive semi-definite, whatever the network has \
+             learned: all negative curvature lies between layers."
+                .to_owned(),
+        ));
+    }
+    format!("<details class=\"read\" open>\n<summary>How to read this</summary>\n{}</details>\n", definitions(rows))
+}
+
+/// All quantities of the last snapshot, layers as columns.
+pub fn metrics_table(result: &RunResult) -> String {
+    let Some(last) = result.last() else { return String::new() };
+    let head: String = last
+        .layers
+        .iter()
+        .map(|l| {
+            format!("<th>{}<br><span class=\"note\">{}</span></th>", escape(&layer_label(&l.name)), escape(&l.kind))
+        })
+        .collect();
+    let mut rows = String::new();
+    let mut fixed = |name: &str, value: &dyn Fn(usize) -> String, why: &str| {
+        let cells: String = (0..last.layers.len()).map(|i| format!("<td>{}</td>", escape(&value(i)))).collect();
+        rows.push_str(&format!("<tr><th>{name}</th>{cells}<td class=\"why\">{why}</td></tr>\n"));
+    };
+    fixed("parameters p", &|i| grouped(last.layers[i].parameters), "size of the block: p × p");
+    fixed("route", &|i| last.layers[i].route.clone(), "how the block was handled");
+    for shown in SHOWN {
+        if last.layers.iter().any(|l| l.get(shown.key).is_some()) {
+            rows.push_str(&row(last, shown));
+        }
+    }
+    format!(
+        "<h2>All numbers at the last snapshot</h2>\n<p class=\"lead\">After epoch {}. An empty cell: not defined, or not \
+         known from a quadrature. The other snapshots are in metrics.csv.</p>\n<div class=\"scroll\"><table>\n\
+         <thead><tr><th>quantity</th>{head}<td></td></tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n",
+        last.epoch,
+    )
+}
+
+fn row(snapshot: &Snapshot, shown: &Shown) -> String {
+    let cell = |m: Option<&Measured>| match m {
+        Some(m) => format!("<td>{}</td>", escape(&typeset(&measured(m, shown.form)))),
+        None => "<td class=\"none\">–</td>".to_owned(),
+    };
+    let cells: String = snapshot.layers.iter().map(|l| cell(l.get(shown.key))).collect();
+    format!("<tr><th>{}</th>{cells}<td class=\"why\">{}</td></tr>\n", escape(shown.symbol), escape(shown.meaning))
+}
+
+/// Where all of it comes from.
+pub fn provenance(input: &Input<'_>) -> String {
+    let (r, m) = (input.result, input.manifest);
+    let mut rows = vec![
+        (
+            "data",
+            format!(
+                "{}: {} samples to train, {} to validate, {} to test; {} features, {} outputs",
+                r.dataset.name,
+                grouped(r.dataset.train),
+                grouped(r.dataset.validation),
+                grouped(r.dataset.test),
+                grouped(r.dataset.features),
+                r.dataset.outputs
+            ),
+        ),
+        (
+            "training",
+            format!(
+                "{} epochs, {} steps, {}; ended by: {}",
+                r.training.epochs,
+                grouped(r.training.steps as usize),
+                duration(r.training.seconds),
+                r.training.stop
+            ),
+        ),
+        ("command", m.argv.join(" ")),
+        (
+            "program",
+            format!("eigenlens {}{}", m.version, m.commit.as_ref().map_or(String::new(), |c| format!(" (commit {c})"))),
+        ),
+        ("machine", format!("{}, {} of {} cores used, {}", m.cpu, m.threads, m.cores, m.simd)),
+        ("seed", m.seeds.run.to_string()),
+        (
+            "time",
+            match (&m.ended, m.seconds) {
+                (Some(ended), Some(seconds)) => format!("{} to {ended} ({})", m.started, duration(seconds)),
+                _ => m.started.clone(),
+            },
+        ),
+    ];
+    if let Some(origin) = &r.dataset.origin {
+        rows.insert(1, ("origin of the data", origin.clone()));
+    }
+    let notes: String = r.notes.iter().map(|n| format!("<li>{}</li>\n", escape(n))).collect();
+    let notes = if notes.is_empty() { notes } else { format!("<ul>\n{notes}</ul>\n") };
+    format!(
+        "<h2>Where this comes from</h2>\n{}{notes}<details>\n<summary>config.toml</summary>\n<pre>{}</pre>\n</details>\n",
+        definitions(rows),
+        escape(input.config),
+    )
+}
