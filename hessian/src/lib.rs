@@ -1,9 +1,28 @@
-//! Blockwise Hessians, their spectra and curvature estimators.
+//! Blockwise Hessians of networks, their spectra, and estimators that state their errors.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`operator`] | blocks of the Hessian and the Gauss–Newton matrix as operators |
+//! | [`kronecker`] | exact dense blocks of linear layers from structure |
+//! | [`coupling`] | norms between layers and the share Φ that blocks leave out |
+//! | [`layerwise`] | all of it for every layer at one point |
+//! | [`block`] | one operator to its report: exact, or Lanczos and quadrature |
+//! | [`spectrum`], [`metrics`], [`density`] | spectra and what is read off them |
+//! | [`slq`], [`hutchinson`], [`estimate`] | stochastic estimates with standard errors |
+//!
+//! Only `operator`, `kronecker`, `coupling` and `layerwise` know what a network is.
 
 pub mod block;
+pub mod coupling;
 pub mod density;
 pub mod estimate;
 pub mod hutchinson;
+pub mod kronecker;
+pub mod layerwise;
 pub mod metrics;
+pub mod operator;
 pub mod slq;
 pub mod spectrum;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,277 @@
+//! The exact dense block of a linear layer from its structure: (1/N) Σ_n M_n ⊗ ẑ_n ẑ_nᵀ, without p Hessian products.
+//!
+//! For a layer a = W z + b with ẑ = (z, 1), the loss block is exactly Σ_n w_n ∂²ℓ_n/∂a_n² ⊗ ẑ_n ẑ_nᵀ. The curvatures
+//! M_n of all samples come from `out` products seeded at a, each touching only the layers above; the sum over samples is
+//! one matrix product of the pairs i ≤ j of M with the pairs a ≤ b of ẑ ẑᵀ.
+
+use eigenlens_autodiff::Plan;
+use eigenlens_linalg::{Par, Real, View, Write, gemm};
+use eigenlens_nets::Objective;
+use eigenlens_nets::model::Layer;
+use eigenlens_nets::objective::Kind;
+use rayon::prelude::*;
+
+/// What an exact dense block costs by either route, in multiply-adds, and what it holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// By Kronecker assembly.
+    pub kronecker: f64,
+    /// By p products with unit vectors.
+    pub products: f64,
+    /// Bytes at the peak of the assembly, the block included.
+    pub bytes: f64,
+}
+
+impl Estimate {
+    /// For layer `index` of the objective's network.
+    pub fn new<T: Real>(objective: &Objective<'_, T>, index: usize) -> Self {
+        let layers = objective.model().layers();
+        let n = objective.samples() as f64;
+        let above = |from: usize| layers[from..].iter().map(|l| (l.inputs * l.outputs) as f64).sum::<f64>() * n;
+        let layer = &layers[index];
+        let (d, out, p) = (z_len(layer) as f64, layer.outputs as f64, layer.len() as f64);
+        let (pairs_m, pairs_z) = (out * (out + 1.0) / 2.0, d * (d + 1.0) / 2.0);
+        let chunk = (CHUNK as f64).min(n);
+        Estimate {
+            kronecker: 2.0 * out * above(index + 1) + n * pairs_m * pairs_z,
+            products: 2.0 * p * above(index),
+            bytes: 8.0 * (n * pairs_m + chunk * (pairs_z + pairs_m) + pairs_m * pairs_z + p * p),
+        }
+    }
+}
+
+/// Samples whose pairs are formed at once: enough for an efficient product, few enough for memory.
+const CHUNK: usize = 512;
+
+fn z_len(layer: &Layer) -> usize {
+    layer.inputs + usize::from(layer.bias)
+}
+
+/// Place of the pair i ≤ j among the pairs of 0..n, ordered by i.
+fn pair(n: usize, i: usize, j: usize) -> usize {
+    i * (2 * n - i + 1) / 2 + (j - i)
+}
+
+/// w_n ∂²ℓ_n/∂a_n² for every sample n, as the pairs i ≤ j of outputs: shape (N, out (out + 1)/2).
+///
+/// Cost: `out` products that touch only the layers above this one.
+///
+/// # Panics
+/// If nothing was linearized with second order, or there is no such layer.
+#[track_caller]
+pub fn output_curvature<T: Real>(objective: &Objective<'_, T>, index: usize, kind: Kind) -> Vec<f64> {
+    let model = objective.model();
+    let layer = &model.layers()[index];
+    let (node, out) = (layer.output, layer.outputs);
+    let plan: Plan = objective.plan(&[node], &[node], kind).expect("a layer's output can be perturbed");
+    let pairs = out * (out + 1) / 2;
+    let mut m = vec![0.0; objective.samples() * pairs];
+    let lanes_at_once = LANES.min(out);
+    for first in (0..out).step_by(lanes_at_once) {
+        let lanes = lanes_at_once.min(out - first);
+        let lists = objective.sweep_activations(
+            &plan,
+            lanes,
+            |_, ws| {
+                let rows = ws.tangent(node).len() / lanes / out;
+                let tangent = ws.tangent_mut(node);
+                tangent.fill(T::ZERO);
+                for k in 0..lanes {
+                    tangent[k * rows * out..(k + 1) * rows * out]
+                        .iter_mut()
+                        .skip(first + k)
+                        .step_by(out)
+                        .for_each(|x| *x = T::ONE);
+                }
+            },
+            |_, ws| {
+                // Column j of M_n is lane j; only i ≤ j is kept.
+                let rows = ws.cotangent(node).len() / lanes / out;
+                let mut kept = Vec::with_capacity(rows * lanes * out);
+                for lane in ws.cotangent(node).chunks_exact(rows * out) {
+                    kept.extend(lane.iter().map(|x| x.to_f64()));
+                }
+                kept
+            },
+        );
+        let mut start = 0;
+        for list in &lists {
+            let rows = list.len() / lanes / out;
+            for (k, lane) in list.chunks_exact(rows * out).enumerate() {
+                let j = first + k;
+                for (n, column) in lane.chunks_exact(out).enumerate() {
+                    let sample = &mut m[(start + n) * pairs..(start + n + 1) * pairs];
+                    for (i, &x) in column[..=j].iter().enumerate() {
+                        sample[pair(out, i, j)] = x;
+                    }
+                }
+            }
+            start += rows;
+        }
+    }
+    m
+}
+
+/// Lanes of a curvature sweep.
+const LANES: usize = 8;
+
+/// The dense block of layer `index`, p × p, in the order of θ (weight row-major, then bias); penalty included.
+///
+/// Exact up to rounding, and exactly symmetric. Cost and memory: see [`Estimate`].
+///
+/// # Panics
+/// As [`output_curvature`].
+#[track_caller]
+pub fn assemble<T: Real>(objective: &Objective<'_, T>, index: usize, kind: Kind) -> Vec<f64> {
+    let model = objective.model();
+    let layer = &model.layers()[index];
+    let (d, out, n) = (z_len(layer), layer.outputs, objective.samples());
+    let (pairs_m, pairs_z) = (out * (out + 1) / 2, d * (d + 1) / 2);
+    let m = output_curvature(objective, index, kind);
+    let z = inputs(objective, layer);
+    let mut sum = vec![0.0; pairs_m * pairs_z];
+    let mut zz = vec![0.0; CHUNK.min(n) * pairs_z];
+    for start in (0..n).step_by(CHUNK) {
+        let rows = CHUNK.min(n - start);
+        let zz = &mut zz[..rows * pairs_z];
+        zz.par_chunks_mut(pairs_z).zip(z[start * d..].par_chunks(d)).for_each(|(zz, z)| outer_pairs(z, zz));
+        let m = View::new(&m[start * pairs_m..(start + rows) * pairs_m], rows, pairs_m);
+        let threads = Par::rayon(rayon::current_num_threads());
+        gemm(&mut sum, Write::add_if(start > 0), 1.0, m.t(), View::new(zz, rows, pairs_z), threads);
+    }
+    let mut block = vec![0.0; layer.len() * layer.len()];
+    scatter(layer, &sum, &mut block);
+    let p = layer.len();
+    for (range, lambda) in model.penalized() {
+        for i in range.start.max(layer.range.start)..range.end.min(layer.range.end) {
+            let at = i - layer.range.start;
+            block[at * p + at] += lambda;
+        }
+    }
+    block
+}
+
+/// ẑ of every sample, shape (N, d).
+fn inputs<T: Real>(objective: &Objective<'_, T>, layer: &Layer) -> Vec<f64> {
+    let mut z = Vec::with_capacity(objective.samples() * z_len(layer));
+    for s in 0..objective.shards() {
+        for row in objective.shard(s).0.value(layer.input).chunks_exact(layer.inputs) {
+            z.extend(row.iter().map(|x| x.to_f64()));
+            if layer.bias {
+                z.push(1.0);
+            }
+        }
+    }
+    z
+}
+
+/// z_a z_b for a ≤ b.
+fn outer_pairs(z: &[f64], out: &mut [f64]) {
+    let mut rest = out;
+    for a in 0..z.len() {
+        let (row, later) = rest.split_at_mut(z.len() - a);
+        row.iter_mut().zip(&z[a..]).for_each(|(o, zb)| *o = z[a] * zb);
+        rest = later;
+    }
+}
+
+/// Puts entry ((i, j), (a, b)) of the sum of pairs where θ has (neuron i, input a) and (neuron j, input b), and its mirrors.
+fn scatter(layer: &Layer, sum: &[f64], block: &mut [f64]) {
+    let (d, out, p, width) = (z_len(layer), layer.outputs, layer.len(), layer.inputs);
+    let pairs_z = d * (d + 1) / 2;
+    let place = |i: usize, a: usize| if a < width { i * width + a } else { out * width + i };
+    // Row (i, a) of the block takes for each neuron j the row a of a symmetric d × d tile: disjoint rows run in parallel.
+    block.par_chunks_mut(p).enumerate().for_each(|(row, line)| {
+        let (i, a) = if row < out * width { (row / width, row % width) } else { (row - out * width, width) };
+        for j in 0..out {
+            let tile = &sum[pair(out, i.min(j), i.max(j)) * pairs_z..][..pairs_z];
+            for b in 0..a {
+                line[place(j, b)] = tile[pair(d, b, a)];
+            }
+            let own = &tile[pair(d, a, a)..][..d - a];
+            for (b, &x) in (a..d).zip(own) {
+                line[place(j, b)] = x;
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::Block;
+    use crate::testing::{Case, cases};
+    use eigenlens_linalg::operator::to_dense;
+
+    #[test]
+    fn pairs_count_the_upper_triangle() {
+        let mut next = 0;
+        for i in 0..5 {
+            for j in i..5 {
+                assert_eq!(pair(5, i, j), next);
+                next += 1;
+            }
+        }
+    }
+
+    #[test]
+    fn assembled_blocks_equal_blocks_from_products() {
+        for Case { name, model, samples } in cases() {
+            let objective = crate::testing::linearized(&model, &samples);
+            for kind in [Kind::Hessian, Kind::GaussNewton] {
+                for index in 0..model.layers().len() {
+                    let block = assemble(&objective, index, kind);
+                    let products = to_dense(&Block::layer(&objective, index, kind));
+                    let scale = products.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
+                    let worst = block.iter().zip(&products).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                    assert!(worst <= 1e-12 * scale, "{name}, layer {index}, {kind:?}: {worst:e} of {scale:e}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn assembled_blocks_are_exactly_symmetric() {
+        for Case { name, model, samples } in cases() {
+            let objective = crate::testing::linearized(&model, &samples);
+            for (index, layer) in model.layers().iter().enumerate() {
+                let (p, block) = (layer.len(), assemble(&objective, index, Kind::Hessian));
+                assert!((0..p).all(|i| (0..i).all(|j| block[i * p + j] == block[j * p + i])), "{name}, layer {index}");
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_are_the_same_bits_for_any_number_of_threads() {
+        let Case { model, samples, .. } = cases().swap_remove(0);
+        let objective = crate::testing::linearized(&model, &samples);
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| assemble(&objective, 0, Kind::Hessian))
+        };
+        assert!(run(1) == run(2));
+    }
+
+    #[test]
+    fn the_last_layer_of_cross_entropy_has_the_closed_form() {
+        let Case { model, samples, .. } = cases().swap_remove(0);
+        let objective = crate::testing::linearized(&model, &samples);
+        let last = model.layers().len() - 1;
+        let m = output_curvature(&objective, last, Kind::Hessian);
+        let (c, mut n) = (model.outputs(), 0);
+        for s in 0..objective.shards() {
+            let (lin, w) = objective.shard(s);
+            for (o, w) in lin.value(model.logits()).chunks_exact(c).zip(w) {
+                let sum: f64 = o.iter().map(|x| x.exp()).sum();
+                let p: Vec<f64> = o.iter().map(|x| x.exp() / sum).collect();
+                for i in 0..c {
+                    for j in i..c {
+                        let want = w * (if i == j { p[i] } else { 0.0 } - p[i] * p[j]);
+                        assert!((m[n * c * (c + 1) / 2 + pair(c, i, j)] - want).abs() < 1e-16);
+                    }
+                }
+                n += 1;
+            }
+        }
+    }
+}
