@@ -6,6 +6,7 @@
 //! | [`activation`], [`model`] | layers and losses, and the graphs they become |
 //! | [`objective`] | the mean loss over a data set: value, gradient and curvature products, in shards |
 //! | [`init`], [`optim`], [`schedule`], [`stopping`] | how training starts, steps, slows down and ends |
+//! | [`train`] | mini-batch training, evaluation, divergence |
 //! | [`snapshot`] | weights in safetensors, written atomically |
 //! | [`options`] | errors of options by name and number |
 
@@ -20,6 +21,7 @@ pub mod options;
 pub mod schedule;
 pub mod snapshot;
 pub mod stopping;
+pub mod train;
 
 pub use activation::Activation;
 pub use model::{LayerSpec, Loss, Model, ModelSpec};

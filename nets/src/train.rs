@@ -1,0 +1,412 @@
+//! Training by mini-batches: deterministic in the seed, and honest about divergence.
+//!
+//! The order of the samples in an epoch is a function of (seed, epoch) alone, so that a run can be resumed at any epoch
+//! from (θ, optimiser state, epoch), and the bits don't depend on the number of threads.
+
+use eigenlens_autodiff::{Buffers, Linearization, Order};
+use eigenlens_linalg::{Par, Real, Write};
+use thiserror::Error;
+
+use crate::data::{shuffle, stream};
+use crate::model::{Loss, Model};
+use crate::objective::{Cut, Objective, Reduction, SampleError, Samples};
+use crate::optim::{Optimizer, OptimizerState};
+use crate::options::OptionError;
+use crate::schedule::Schedule;
+use crate::stopping::{Decision, EarlyStopping};
+
+/// How to train.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainOptions {
+    /// The update rule.
+    pub optimizer: Optimizer,
+    /// Base learning rate.
+    pub lr: f64,
+    /// How it changes.
+    pub schedule: Schedule,
+    /// Passes over the training data.
+    pub epochs: u64,
+    /// Samples per step; the last step of an epoch takes what is left.
+    pub batch_size: usize,
+    /// Seed of the sample order.
+    pub seed: u64,
+    /// Whether weight decay covers biases too. PyTorch's optimisers do; many recipes don't.
+    pub decay_biases: bool,
+    /// When to stop early, on the validation loss.
+    pub stopping: Option<EarlyStopping>,
+}
+
+/// Why training can't start or go on.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum TrainError {
+    /// An option outside its range.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// Samples that don't fit the network.
+    #[error(transparent)]
+    Samples(#[from] SampleError),
+    /// A batch of no samples.
+    #[error("the batch size must be at least 1")]
+    EmptyBatch,
+    /// Early stopping without anything to watch.
+    #[error("early stopping needs a validation part; give the validation fraction a value above 0")]
+    NoValidation,
+}
+
+/// The first value that was not finite.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Divergence {
+    /// Optimiser steps taken before.
+    pub step: u64,
+    /// Epoch in which it happened (from 1).
+    pub epoch: u64,
+    /// The first layer whose values are not finite; the loss itself if all layers are finite.
+    pub layer: String,
+    /// Largest parameter in absolute value, NaN ignored.
+    pub largest_parameter: f64,
+}
+
+impl std::fmt::Display for Divergence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "training diverged at step {} (epoch {}): the first values that are not finite are those of `{}`, the largest \
+             parameter is {:.1e}; lower the learning rate or scale the data",
+            self.step, self.epoch, self.layer, self.largest_parameter
+        )
+    }
+}
+
+/// Why training ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum End {
+    /// All epochs are done.
+    Finished,
+    /// The validation loss stopped falling; θ is that of the best epoch.
+    Stopped {
+        /// The best epoch.
+        best: u64,
+    },
+    /// A value was not finite; θ is that of the last epoch whose loss was finite.
+    Diverged(Divergence),
+    /// The observer asked for it.
+    Interrupted,
+}
+
+/// Loss and quality on a set of samples.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// Mean loss, penalty included.
+    pub loss: f64,
+    /// Share of samples in the right class; `None` for regression.
+    pub accuracy: Option<f64>,
+    /// 1 − SSE / SST over all outputs; `None` for classification, or if the targets don't vary.
+    pub r2: Option<f64>,
+}
+
+/// What is known after an epoch; epoch 0 is the starting point.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Epoch {
+    /// Epochs done.
+    pub epoch: u64,
+    /// Optimiser steps done.
+    pub step: u64,
+    /// Learning rate of the last step (of the first to come, at epoch 0).
+    pub lr: f64,
+    /// On the training part, at the end of the epoch.
+    pub train: Score,
+    /// On the validation part, if there is one.
+    pub validation: Option<Score>,
+}
+
+/// What the observer of [`train`] wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Go on.
+    Continue,
+    /// End here.
+    Stop,
+}
+
+/// Evaluates samples in shards, again and again at different θ.
+#[derive(Debug)]
+pub struct Evaluator<'m, T: Real> {
+    objective: Objective<'m, T>,
+    y: Vec<f64>,
+}
+
+impl<'m, T: Real> Evaluator<'m, T> {
+    /// For these samples.
+    ///
+    /// # Errors
+    /// If they don't fit the network.
+    pub fn new(model: &'m Model<T>, samples: &Samples) -> Result<Self, SampleError> {
+        let objective = Objective::new(model, samples, Reduction::Mean, Order::Value, Cut::default())?;
+        Ok(Evaluator { objective, y: samples.y.clone() })
+    }
+
+    /// Loss and quality at θ.
+    pub fn score(&mut self, theta: &[T]) -> Score {
+        let loss = self.objective.linearize(theta);
+        let model = self.objective.model();
+        let (kind, outputs) = (model.spec().loss, model.outputs());
+        let rows = (0..self.objective.shards())
+            .flat_map(|s| self.objective.shard(s).0.value(model.logits()).chunks_exact(outputs));
+        if kind == Loss::Mse {
+            return Score { loss, accuracy: None, r2: r_squared(rows, &self.y, outputs) };
+        }
+        let per_sample = kind.target_size(outputs);
+        let right = rows
+            .zip(self.y.chunks_exact(per_sample))
+            .filter(|(o, y)| match kind {
+                Loss::CrossEntropy => argmax(o.iter().map(|x| x.to_f64())) == y[0] as usize,
+                _ if outputs == 1 => (o[0] > T::ZERO) == (y[0] > 0.5),
+                _ => argmax(o.iter().map(|x| x.to_f64())) == argmax(y.iter().copied()),
+            })
+            .count();
+        Score { loss, accuracy: Some(right as f64 / self.objective.samples() as f64), r2: None }
+    }
+
+    /// The first layer with values that are not finite at the last θ, or `loss`.
+    fn first_non_finite(&self) -> String {
+        let model = self.objective.model();
+        let bad = model.layers().iter().find(|l| {
+            (0..self.objective.shards())
+                .any(|s| !eigenlens_linalg::reduce::all_finite(self.objective.shard(s).0.value(l.output)))
+        });
+        bad.map_or_else(|| "loss".to_string(), |l| l.name.clone())
+    }
+}
+
+fn argmax(values: impl Iterator<Item = f64>) -> usize {
+    values.enumerate().fold((0, f64::NEG_INFINITY), |best, (i, x)| if x > best.1 { (i, x) } else { best }).0
+}
+
+fn r_squared<'a, T: Real>(rows: impl Iterator<Item = &'a [T]>, y: &[f64], outputs: usize) -> Option<f64> {
+    let n = y.len() / outputs;
+    let means: Vec<f64> =
+        (0..outputs).map(|c| y.iter().skip(c).step_by(outputs).sum::<f64>() / n as f64).collect();
+    let (mut rest, mut total) = (0.0, 0.0);
+    for (o, t) in rows.zip(y.chunks_exact(outputs)) {
+        for ((o, t), mean) in o.iter().zip(t).zip(&means) {
+            rest += (o.to_f64() - t).powi(2);
+            total += (t - mean).powi(2);
+        }
+    }
+    (total > 0.0).then(|| 1.0 - rest / total)
+}
+
+/// Mini-batch training of one network: θ, the optimiser's state, and room for one batch.
+#[derive(Debug)]
+pub struct Trainer<'m, T: Real> {
+    model: &'m Model<T>,
+    options: TrainOptions,
+    theta: Vec<T>,
+    state: OptimizerState<T>,
+    epoch: u64,
+    x: Vec<T>,
+    y: Vec<T>,
+    n: usize,
+    rows: Vec<usize>,
+    weights: Vec<T>,
+    lin: Linearization<T>,
+    gradient: Buffers<T>,
+    flat: Vec<T>,
+}
+
+/// Work of one batch (in multiply-adds) from which a product is worth several threads.
+const PARALLEL_WORK: usize = 1 << 24;
+
+impl<'m, T: Real> Trainer<'m, T> {
+    /// At a starting point θ.
+    ///
+    /// # Errors
+    /// If options are out of range or samples don't fit.
+    /// # Panics
+    /// If θ has the wrong length.
+    #[track_caller]
+    pub fn new(
+        model: &'m Model<T>,
+        samples: &Samples,
+        theta: Vec<T>,
+        options: TrainOptions,
+    ) -> Result<Self, TrainError> {
+        assert_eq!(theta.len(), model.len(), "length of θ");
+        samples.check(model)?;
+        options.schedule.check(options.lr)?;
+        if options.batch_size == 0 {
+            return Err(TrainError::EmptyBatch);
+        }
+        let mut state = OptimizerState::new(options.optimizer, theta.len())?;
+        if !options.decay_biases {
+            state = state.decay_only(&model.weight_ranges());
+        }
+        let batch = options.batch_size.min(samples.n);
+        let par = if batch * model.multiply_adds() >= PARALLEL_WORK && rayon::current_num_threads() > 1 {
+            Par::rayon(rayon::current_num_threads())
+        } else {
+            Par::Seq
+        };
+        let convert = |v: &[f64]| v.iter().map(|&x| T::from_f64(x)).collect::<Vec<T>>();
+        Ok(Trainer {
+            lin: Linearization::new(model.function(), batch, Order::First, par),
+            gradient: model.function().param_buffers(1),
+            flat: vec![T::ZERO; theta.len()],
+            x: convert(&samples.x),
+            y: convert(&samples.y),
+            n: samples.n,
+            rows: Vec::with_capacity(samples.n),
+            weights: Vec::with_capacity(batch),
+            epoch: 0,
+            model,
+            options,
+            theta,
+            state,
+        })
+    }
+
+    /// θ now.
+    pub fn theta(&self) -> &[T] {
+        &self.theta
+    }
+
+    /// Epochs done.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The optimiser's state.
+    pub fn state(&self) -> &OptimizerState<T> {
+        &self.state
+    }
+
+    /// Optimiser steps in an epoch.
+    pub fn steps_per_epoch(&self) -> u64 {
+        self.n.div_ceil(self.options.batch_size.min(self.n)) as u64
+    }
+
+    fn lr(&self, step: u64) -> f64 {
+        let per_epoch = self.steps_per_epoch();
+        self.options.schedule.lr(self.options.lr, step, per_epoch * self.options.epochs, per_epoch)
+    }
+
+    /// One pass over the data.
+    pub fn run_epoch(&mut self) {
+        self.rows.clear();
+        self.rows.extend(0..self.n);
+        shuffle(&mut self.rows, &mut stream(self.options.seed, self.epoch));
+        let rows = std::mem::take(&mut self.rows);
+        for batch in rows.chunks(self.options.batch_size.min(self.n)) {
+            self.step(batch);
+        }
+        self.rows = rows;
+        self.epoch += 1;
+    }
+
+    /// One optimiser step on these rows.
+    fn step(&mut self, batch: &[usize]) {
+        let (model, f) = (self.model, self.model.function());
+        let (features, targets) = (model.spec().inputs, model.spec().loss.target_size(model.outputs()));
+        self.lin.resize(f, batch.len());
+        for (row, to) in batch.iter().zip(self.lin.input_mut(model.input()).chunks_exact_mut(features)) {
+            to.copy_from_slice(&self.x[row * features..(row + 1) * features]);
+        }
+        for (row, to) in batch.iter().zip(self.lin.input_mut(model.target()).chunks_exact_mut(targets)) {
+            to.copy_from_slice(&self.y[row * targets..(row + 1) * targets]);
+        }
+        self.weights.clear();
+        self.weights.resize(batch.len(), T::from_f64(1.0 / batch.len() as f64));
+        self.lin.evaluate(f, &self.theta, &self.weights);
+        self.lin.pull(f, &self.theta, &self.weights, Some((&mut self.gradient, Write::Set)));
+        for &p in model.graph().params() {
+            self.flat[model.graph().param_range(p)].copy_from_slice(&self.gradient[p.index()]);
+        }
+        for (range, lambda) in model.penalized() {
+            let lambda = T::from_f64(lambda);
+            let pairs = self.flat[range.clone()].iter_mut().zip(&self.theta[range]);
+            pairs.for_each(|(g, t)| *g += lambda * *t);
+        }
+        let lr = self.lr(self.state.steps());
+        self.state.step(lr, &mut self.theta, &self.flat);
+    }
+}
+
+/// The result of [`train`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trained<T> {
+    /// The final parameters.
+    pub theta: Vec<T>,
+    /// Every epoch, the starting point included.
+    pub history: Vec<Epoch>,
+    /// Why it ended.
+    pub end: End,
+}
+
+/// Trains from θ; `observe` sees the starting point and the end of every epoch with its parameters.
+///
+/// Stops at the first epoch whose loss is not finite and says where. With early stopping, θ at the end is that of the best
+/// epoch.
+///
+/// # Errors
+/// If options are out of range, or samples don't fit.
+pub fn train<T: Real>(
+    model: &Model<T>,
+    theta: Vec<T>,
+    training: &Samples,
+    validation: Option<&Samples>,
+    options: &TrainOptions,
+    mut observe: impl FnMut(&Epoch, &[T]) -> Next,
+) -> Result<Trained<T>, TrainError> {
+    let mut trainer = Trainer::new(model, training, theta, options.clone())?;
+    let mut on_train = Evaluator::new(model, training)?;
+    let mut on_validation = validation.map(|v| Evaluator::new(model, v)).transpose()?;
+    let mut stopping = options.stopping;
+    if stopping.is_some() && validation.is_none() {
+        return Err(TrainError::NoValidation);
+    }
+    let mut best = trainer.theta().to_vec();
+    let mut finite = best.clone();
+    let mut history = Vec::new();
+    let mut end = End::Finished;
+    for epoch in 0..=options.epochs {
+        if epoch > 0 {
+            trainer.run_epoch();
+        }
+        let step = trainer.state().steps();
+        let now = Epoch {
+            epoch,
+            step,
+            lr: trainer.lr(step.saturating_sub(1)),
+            train: on_train.score(trainer.theta()),
+            validation: on_validation.as_mut().map(|v| v.score(trainer.theta())),
+        };
+        if !now.train.loss.is_finite() {
+            let largest = trainer.theta().iter().map(|x| x.to_f64().abs()).fold(0.0, f64::max);
+            let layer = on_train.first_non_finite();
+            end = End::Diverged(Divergence { step, epoch, layer, largest_parameter: largest });
+            return Ok(Trained { theta: finite, history, end });
+        }
+        finite.copy_from_slice(trainer.theta());
+        let wanted = observe(&now, trainer.theta());
+        let watched = now.validation.map(|v| v.loss);
+        history.push(now);
+        if let (Some(stopping), Some(loss)) = (&mut stopping, watched) {
+            match stopping.observe(epoch, loss) {
+                Decision::Improved => best.copy_from_slice(trainer.theta()),
+                Decision::Wait { .. } | Decision::NonFinite { .. } => {}
+                Decision::Stop { best: found } => {
+                    end = End::Stopped { best: found.map_or(0, |b| b.epoch) };
+                    return Ok(Trained { theta: best, history, end });
+                }
+            }
+        }
+        if wanted == Next::Stop {
+            end = End::Interrupted;
+            break;
+        }
+    }
+    Ok(Trained { theta: finite, history, end })
+}
+
+#[cfg(test)]
+mod tests;

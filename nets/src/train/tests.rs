@@ -1,0 +1,141 @@
+use super::*;
+use crate::activation::Activation;
+use crate::data::{self, Fractions, Scaling, Source, Standardizer, split};
+use crate::init::Init;
+use crate::model::ModelSpec;
+use crate::optim::{Adam, Sgd};
+
+fn adam(lr: f64, epochs: u64, batch_size: usize) -> TrainOptions {
+    TrainOptions {
+        optimizer: Optimizer::Adam(Adam::default()),
+        lr,
+        schedule: Schedule::Constant,
+        epochs,
+        batch_size,
+        seed: 1,
+        decay_biases: true,
+        stopping: None,
+    }
+}
+
+/// (train, validation, test) of a built-in set, standardised on the training part.
+fn parts(name: &str, loss: Loss, outputs: usize) -> [Samples; 3] {
+    let data = data::load(&Source::Builtin(name.into())).unwrap();
+    let split = split(&data, Fractions::default(), 0).unwrap();
+    let scale = Standardizer::fit(&data, &split.train, Scaling::ZScore, loss == Loss::Mse).unwrap();
+    [&split.train, &split.validation, &split.test]
+        .map(|rows| Samples::new(&scale.apply(&data.subset(rows)), loss, outputs).unwrap())
+}
+
+#[test]
+fn iris_is_learned() {
+    let spec = ModelSpec::mlp(&[4, 16, 3], Activation::Tanh, Init::XavierUniform { gain: 1.0 }, Loss::CrossEntropy);
+    let model = Model::<f32>::new(&spec).unwrap();
+    let [train_part, validation, test] = parts("iris", Loss::CrossEntropy, 3);
+    let result = train(&model, model.init(0), &train_part, Some(&validation), &adam(1e-2, 40, 16), |_, _| Next::Continue);
+    let result = result.unwrap();
+    assert_eq!((result.end, result.history.len()), (End::Finished, 41));
+    assert!(Evaluator::new(&model, &test).unwrap().score(&result.theta).accuracy.unwrap() >= 0.9);
+}
+
+#[test]
+fn diabetes_is_regressed_better_than_by_a_constant() {
+    let spec = ModelSpec::mlp(&[10, 8, 1], Activation::Softplus, Init::LecunNormal, Loss::Mse);
+    let model = Model::<f64>::new(&spec).unwrap();
+    let [train_part, _, test] = parts("diabetes", Loss::Mse, 1);
+    let result = train(&model, model.init(0), &train_part, None, &adam(1e-2, 40, 32), |_, _| Next::Continue).unwrap();
+    let score = Evaluator::new(&model, &test).unwrap().score(&result.theta);
+    assert!(score.r2.unwrap() > 0.3, "{score:?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits_and_another_does_not() {
+    let spec = ModelSpec::mlp(&[4, 8, 3], Activation::Relu, Init::Pytorch, Loss::CrossEntropy);
+    let model = Model::<f64>::new(&spec).unwrap();
+    let [part, ..] = parts("iris", Loss::CrossEntropy, 3);
+    let run = |seed| {
+        let options = TrainOptions { seed, ..adam(1e-2, 3, 7) };
+        train(&model, model.init(0), &part, None, &options, |_, _| Next::Continue).unwrap().theta
+    };
+    assert!(run(1) == run(1));
+    assert!(run(1) != run(2));
+}
+
+#[test]
+fn threads_do_not_change_the_bits_of_training() {
+    let spec = ModelSpec::mlp(&[64, 512, 256, 10], Activation::Tanh, Init::LecunNormal, Loss::CrossEntropy);
+    let model = Model::<f32>::new(&spec).unwrap();
+    let [part, ..] = parts("digits", Loss::CrossEntropy, 10);
+    assert!(128 * model.multiply_adds() >= PARALLEL_WORK, "the test must reach the parallel products");
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            train(&model, model.init(0), &part, None, &adam(1e-3, 1, 128), |_, _| Next::Continue).unwrap().theta
+        })
+    };
+    assert!(run(1) == run(2));
+}
+
+#[test]
+fn divergence_names_step_and_layer_and_keeps_finite_parameters() {
+    let spec = ModelSpec::mlp(&[10, 8, 1], Activation::Identity, Init::Pytorch, Loss::Mse);
+    let model = Model::<f32>::new(&spec).unwrap();
+    let [part, ..] = parts("diabetes", Loss::Mse, 1);
+    let options = TrainOptions { optimizer: Optimizer::Sgd(Sgd::default()), ..adam(1e3, 50, 32) };
+    let result = train(&model, model.init(0), &part, None, &options, |_, _| Next::Continue).unwrap();
+    let End::Diverged(d) = &result.end else { panic!("{:?}", result.end) };
+    assert!(d.step > 0 && ["fc1", "fc2", "loss"].contains(&d.layer.as_str()), "{d}");
+    assert!(result.theta.iter().all(|x| x.is_finite()));
+    assert!(d.to_string().contains("lower the learning rate"));
+}
+
+#[test]
+fn early_stopping_returns_the_best_parameters() {
+    let spec = ModelSpec::mlp(&[10, 64, 64, 1], Activation::Tanh, Init::LecunNormal, Loss::Mse);
+    let model = Model::<f64>::new(&spec).unwrap();
+    let [part, validation, _] = parts("diabetes", Loss::Mse, 1);
+    let stopping = Some(EarlyStopping::new(5, 0.0).unwrap());
+    let options = TrainOptions { stopping, ..adam(1e-2, 500, 16) };
+    let result = train(&model, model.init(0), &part, Some(&validation), &options, |_, _| Next::Continue).unwrap();
+    let End::Stopped { best } = result.end else { panic!("{:?}", result.end) };
+    let lowest = result.history.iter().map(|e| e.validation.unwrap().loss).fold(f64::INFINITY, f64::min);
+    assert_eq!(result.history[best as usize].validation.unwrap().loss, lowest);
+    assert_eq!(Evaluator::new(&model, &validation).unwrap().score(&result.theta).loss, lowest);
+    let error = train(&model, model.init(0), &part, None, &options, |_, _| Next::Continue).unwrap_err();
+    assert_eq!(error, TrainError::NoValidation);
+}
+
+#[test]
+fn full_batch_descent_on_a_linear_net_takes_the_gradient_step() {
+    let spec = ModelSpec::mlp(&[4, 3], Activation::Identity, Init::LecunNormal, Loss::CrossEntropy);
+    let model = Model::<f64>::new(&spec).unwrap();
+    let [part, ..] = parts("iris", Loss::CrossEntropy, 3);
+    let theta = model.init(5);
+    let mut objective = Objective::new(&model, &part, Reduction::Mean, Order::First, Cut::default()).unwrap();
+    objective.linearize_with_gradient(&theta);
+    let options = TrainOptions { optimizer: Optimizer::Sgd(Sgd::default()), ..adam(0.1, 1, usize::MAX) };
+    let stepped = train(&model, theta.clone(), &part, None, &options, |_, _| Next::Continue).unwrap().theta;
+    for ((s, t), g) in stepped.iter().zip(&theta).zip(objective.gradient()) {
+        assert!((s - (t - 0.1 * g)).abs() < 1e-14);
+    }
+}
+
+#[test]
+fn an_empty_batch_and_a_bad_rate_are_refused() {
+    let spec = ModelSpec::mlp(&[4, 3], Activation::Identity, Init::LecunNormal, Loss::CrossEntropy);
+    let model = Model::<f64>::new(&spec).unwrap();
+    let [part, ..] = parts("iris", Loss::CrossEntropy, 3);
+    let go = |options: &TrainOptions| train(&model, model.init(0), &part, None, options, |_, _| Next::Continue);
+    assert_eq!(go(&adam(0.1, 1, 0)).unwrap_err(), TrainError::EmptyBatch);
+    assert!(matches!(go(&adam(-0.1, 1, 8)), Err(TrainError::Option(_))));
+}
+
+#[test]
+fn the_observer_can_stop_a_run() {
+    let spec = ModelSpec::mlp(&[4, 3], Activation::Identity, Init::LecunNormal, Loss::CrossEntropy);
+    let model = Model::<f64>::new(&spec).unwrap();
+    let [part, ..] = parts("iris", Loss::CrossEntropy, 3);
+    let next = |e: &Epoch, _: &[f64]| if e.epoch == 2 { Next::Stop } else { Next::Continue };
+    let result = train(&model, model.init(0), &part, None, &adam(0.1, 9, 8), next).unwrap();
+    assert_eq!((result.end, result.history.len()), (End::Interrupted, 3));
+}
