@@ -133,6 +133,10 @@ impl Axis {
         let mut wished = vec![(0.0, "0".to_owned())];
         for k in (smallest..=largest).rev().step_by(stride) {
             let x = 10f64.powi(k);
+            // Neither of a pair, if one would touch the 0.
+            if scale.place(x) * per_decade < (widest + text_width("0")) / 2.0 + GAP {
+                break;
+            }
             wished.push((scale.place(x), power(k)));
             wished.push((scale.place(-x), format!("−{}", power(k))));
         }

@@ -6,7 +6,6 @@ use super::lines::{Chart, Point, Series, Vertical};
 use super::page::figure;
 use super::ridges::{self, Ridge};
 use crate::error::Result;
-use crate::quantities::shown;
 use crate::results::{CurvePoint, Measured, RunResult, Scores, Spectrum};
 
 /// Loss and accuracy (or R²) after every epoch, on each part of the data.
@@ -34,6 +33,13 @@ pub fn training(result: &RunResult) -> Result<Vec<String>> {
     for (title, note, series, vertical) in charts {
         figures.extend(chart(result, title, &note, series, vertical)?);
     }
+    // Before the first step there is no learning rate; a constant one needs no picture.
+    let rates: Vec<&CurvePoint> = result.training.curve.iter().filter(|p| p.step > 0).collect();
+    if rates.windows(2).any(|w| w[0].lr != w[1].lr) {
+        let points = rates.iter().map(|p| Point { x: p.epoch as f64, y: p.lr, error: None }).collect();
+        let rate = Series { label: "lr".to_owned(), colour: 6, marks: false, points };
+        figures.extend(chart(result, "Learning rate", "after each epoch", vec![rate], Vertical::Auto)?);
+    }
     Ok(figures)
 }
 
@@ -44,20 +50,19 @@ pub fn training(result: &RunResult) -> Result<Vec<String>> {
 pub fn evolution(result: &RunResult) -> Result<Vec<String>> {
     let mut figures = Vec::new();
     let of_layers = [
-        ("lambda_max", "Largest eigenvalue λ max", Vertical::Auto),
-        ("lambda_min", "Smallest eigenvalue λ min", Vertical::Auto),
-        ("trace", "Trace", Vertical::Auto),
-        ("negative_mass", "Negative mass", Vertical::FromZero),
-        ("rank_effective", "Effective rank", Vertical::Auto),
+        ("lambda_max", "Largest eigenvalue", "curvature of the sharpest direction", Vertical::Auto),
+        ("lambda_min", "Smallest eigenvalue", "below 0, the loss curves down in some direction", Vertical::Auto),
+        ("trace", "Trace", "sum of all eigenvalues", Vertical::Auto),
+        ("negative_mass", "Negative mass", "share of Σ|λ| that is negative", Vertical::FromZero),
+        ("rank_effective", "Effective rank", "number of directions that share the curvature", Vertical::Auto),
     ];
-    for (key, title, vertical) in of_layers {
-        let meaning = shown(key).map_or("", |s| s.meaning);
-        figures.extend(chart(result, title, meaning, of_each_layer(result, key), vertical)?);
+    for (key, title, note, vertical) in of_layers {
+        figures.extend(chart(result, title, note, of_each_layer(result, key), vertical)?);
     }
     let point = |epoch: usize, m: &Measured| Point { x: epoch as f64, y: m.value, error: m.error() };
     let points = result.snapshots.iter().filter_map(|s| Some(point(s.epoch, s.phi.as_ref()?))).collect();
     let phi = Series { label: "Φ".to_owned(), colour: 6, marks: true, points };
-    let note = "share of the squared curvature that lies between layers, outside of every picture here";
+    let note = "share of the squared curvature that lies between layers";
     figures.extend(chart(result, "Left out: Φ", note, vec![phi], Vertical::FromZero)?);
     Ok(figures)
 }

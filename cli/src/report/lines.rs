@@ -13,6 +13,8 @@ const HEIGHT: i32 = 230;
 const LEFT: i32 = 46;
 const BOTTOM: i32 = 36;
 const TOP: i32 = 10;
+/// Height of a label with its space.
+const LABEL: i32 = 14;
 
 /// A point with an error, if one is known.
 #[derive(Clone, Copy, Debug)]
@@ -143,11 +145,15 @@ impl Chart<'_> {
         self.labels(root, &ends)
     }
 
-    /// Labels at the ends of the lines, pushed apart where they would overlap.
+    /// Labels at the ends of the lines, pushed apart where they would overlap; of more than fit, an even choice.
     fn labels(&self, root: &Root<'_>, ends: &[(usize, (i32, i32))]) -> Drawn {
-        let mut order: Vec<(usize, i32)> = ends.iter().map(|(k, (_, y))| (*k, *y)).collect();
+        let room = ((HEIGHT - BOTTOM - 8) / LABEL) as usize + 1;
+        let chosen = |i: &usize| ends.len() <= room || i.is_multiple_of(ends.len().div_ceil(room));
+        let kept = ends.iter().enumerate().filter(|(i, _)| chosen(i));
+        let mut order: Vec<(usize, i32)> = kept.map(|(_, (k, (_, y)))| (*k, *y)).collect();
         order.sort_by_key(|(_, y)| *y);
-        let places = spread(&order.iter().map(|o| o.1).collect::<Vec<_>>(), 14 * SCALE, HEIGHT * SCALE - 8 * SCALE);
+        let wished: Vec<i32> = order.iter().map(|o| o.1).collect();
+        let places = spread(&wished, LABEL * SCALE, 8 * SCALE, (HEIGHT - BOTTOM) * SCALE);
         for ((k, _), place) in order.iter().zip(places) {
             let series = &self.series[*k];
             let x = ends.iter().find(|e| e.0 == *k).map_or(0, |e| e.1.0) + 8 * SCALE;
@@ -212,10 +218,11 @@ fn mark(root: &Root<'_>, series: usize, x: i32, y: i32) -> Drawn {
     root.draw(&Polygon::new(at(0.95), fill(Ink::Series(series), 1.0)))
 }
 
-/// Places at least `gap` apart, in the given ascending order and as near as can be to the wished ones, at most `last`.
+/// Places at least `gap` apart, in the given ascending order, as near as can be to the wished ones and between `first`
+/// and `last` (beyond `last` if there are too many).
 ///
 /// Groups that touch are centred on the mean of their wishes: the least-squares solution (pool adjacent violators).
-fn spread(wished: &[i32], gap: i32, last: i32) -> Vec<i32> {
+fn spread(wished: &[i32], gap: i32, first: i32, last: i32) -> Vec<i32> {
     // With y_i = place_i − i·gap the condition is that y ascends.
     let mut groups: Vec<(f64, usize)> = Vec::new();
     for (i, &w) in wished.iter().enumerate() {
@@ -228,8 +235,8 @@ fn spread(wished: &[i32], gap: i32, last: i32) -> Vec<i32> {
         }
         groups.push(group);
     }
-    let limit = f64::from(last) - (wished.len().saturating_sub(1) as f64) * f64::from(gap);
-    let flat = groups.iter().flat_map(|(mean, n)| std::iter::repeat_n(mean.min(limit), *n));
+    let limit = f64::from(last - (wished.len().saturating_sub(1) as i32) * gap);
+    let flat = groups.iter().flat_map(|(mean, n)| std::iter::repeat_n(mean.min(limit).max(f64::from(first)), *n));
     flat.enumerate().map(|(i, y)| y as i32 + i as i32 * gap).collect()
 }
 
@@ -239,11 +246,12 @@ mod tests {
 
     #[test]
     fn labels_that_fit_stay_and_others_share_the_shift() {
-        assert_eq!(spread(&[10, 50, 90], 14, 200), [10, 50, 90]);
-        assert_eq!(spread(&[50, 50, 50], 14, 200), [36, 50, 64]);
-        assert_eq!(spread(&[190, 195], 14, 200), [185, 199]);
-        assert_eq!(spread(&[250, 260], 14, 200), [186, 200]);
-        assert!(spread(&[], 14, 200).is_empty());
+        assert_eq!(spread(&[10, 50, 90], 14, 8, 200), [10, 50, 90]);
+        assert_eq!(spread(&[50, 50, 50], 14, 8, 200), [36, 50, 64]);
+        assert_eq!(spread(&[190, 195], 14, 8, 200), [185, 199]);
+        assert_eq!(spread(&[250, 260], 14, 8, 200), [186, 200]);
+        assert_eq!(spread(&[9, 9], 14, 8, 200), [8, 22]);
+        assert!(spread(&[], 14, 8, 200).is_empty());
     }
 
     #[test]

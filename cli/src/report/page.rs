@@ -18,6 +18,19 @@ pub fn escape(text: &str) -> String {
     out
 }
 
+/// A symbol with its subscripts: `λ_max` as λ with a small max below.
+pub fn symbol(text: &str) -> String {
+    let mut words = escape(text).split(' ').map(str::to_owned).collect::<Vec<_>>();
+    for word in &mut words {
+        if let Some((base, index)) = word.split_once('_') {
+            let end = index.find(|c: char| !c.is_alphanumeric()).unwrap_or(index.len());
+            let (index, rest) = index.split_at(end);
+            *word = format!("{base}<sub>{index}</sub>{}", symbol(rest));
+        }
+    }
+    words.join(" ")
+}
+
 /// A picture with its title and, smaller, what there is to say about it.
 pub fn figure(svg: &str, title: &str, note: &str) -> String {
     let note = if note.is_empty() { String::new() } else { format!("<span>{}</span>", escape(note)) };
@@ -44,6 +57,13 @@ mod tests {
     fn markup_in_names_stays_text() {
         assert_eq!(escape("<img src=x onerror='a&b'>\u{1b}[0m"), "&lt;img src=x onerror=&#39;a&amp;b&#39;&gt;[0m");
         assert!(figure("", "<b>", "\"").contains("&lt;b&gt;<span>&quot;</span>"));
+    }
+
+    #[test]
+    fn subscripts_are_set_small() {
+        assert_eq!(symbol("|λ_min / λ_max|"), "|λ<sub>min</sub> / λ<sub>max</sub>|");
+        assert_eq!(symbol("‖H‖_F²/‖H‖_2"), "‖H‖<sub>F²</sub>/‖H‖<sub>2</sub>");
+        assert_eq!(symbol("a < b"), "a &lt; b");
     }
 
     #[test]

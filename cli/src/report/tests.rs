@@ -16,6 +16,13 @@ fn page(result: &RunResult, spectra: &BTreeMap<String, Spectrum>) -> String {
     render(&Input { result, spectra, manifest: &manifest(), config: "seed = 1\n", tau: 1e-6 }).unwrap()
 }
 
+/// For looking at pages: EIGENLENS_EXAMPLE names a directory that receives them.
+fn show(name: &str, html: &str) {
+    if let Some(dir) = std::env::var_os("EIGENLENS_EXAMPLE") {
+        std::fs::write(std::path::Path::new(&dir).join(name), html).unwrap();
+    }
+}
+
 #[test]
 fn the_page_loads_nothing_and_has_every_picture() {
     let (result, spectra) = example::run();
@@ -51,19 +58,24 @@ fn a_missing_spectrum_leaves_out_its_row_only() {
 }
 
 #[test]
-fn many_layers_of_a_regression_are_drawn() {
+fn twenty_layers_of_a_regression_are_drawn() {
     let (mut result, spectra) = example::run();
     for snapshot in &mut result.snapshots {
-        let layer = snapshot.layers[0].clone();
-        snapshot.layers =
-            (1..=14).map(|k| crate::results::LayerResult { name: k.to_string(), ..layer.clone() }).collect();
+        let first = snapshot.layers[0].clone();
+        let scaled = |k: i32| {
+            let mut layer = crate::results::LayerResult { name: k.to_string(), ..first.clone() };
+            layer.quantities.values_mut().for_each(|q| q.value *= 1.25f64.powi(k));
+            layer
+        };
+        snapshot.layers = (1..=20).map(scaled).collect();
         snapshot.test = None;
     }
     for point in &mut result.training.curve {
         point.train.r2 = point.train.accuracy.take();
     }
     let html = page(&result, &spectra);
-    assert!(html.contains("R²") && html.contains("layer 14"));
+    assert!(html.contains("R²") && html.contains("layer 20"));
+    show("many.html", &html);
 }
 
 #[test]
@@ -81,10 +93,7 @@ fn a_run_directory_gets_its_report() {
     let path = write(&RunDir::open(run.path()).unwrap()).unwrap();
     let html = std::fs::read_to_string(&path).unwrap();
     assert!(html.starts_with("<!DOCTYPE html>") && html.ends_with("</html>\n"));
-    // For looking at it: EIGENLENS_EXAMPLE names a directory that receives a copy.
-    if let Some(dir) = std::env::var_os("EIGENLENS_EXAMPLE") {
-        std::fs::copy(path, std::path::Path::new(&dir).join(REPORT)).unwrap();
-    }
+    show(REPORT, &html);
     run.write(&RunDir::spectrum_file(0, "1"), b"PK").unwrap();
     let error = write(&run).unwrap_err();
     assert!(error.what().starts_with("the spectrum can't be read"), "{error}");

@@ -2,7 +2,7 @@
 
 use super::Input;
 use super::charts::layer_label;
-use super::page::{definitions, escape};
+use super::page::{definitions, escape, symbol};
 use crate::numbers::{duration, grouped, measured, significant, typeset};
 use crate::quantities::{Form, SHOWN, Shown};
 use crate::results::{Measured, RunResult, Scores, Snapshot};
@@ -91,8 +91,8 @@ pub fn how_to_read(result: &RunResult, tau: f64) -> String {
         ),
         (
             "Φ",
-            "The blocks say nothing about curvature between layers. Φ is the share of ‖H‖²F of the whole network that lies \
-             there; the pictures layer by layer show the rest."
+            "The blocks say nothing about curvature between layers. Of the sum of squares of all entries of the whole \
+             Hessian, Φ is the share that lies there; the pictures layer by layer show the rest."
                 .to_owned(),
         ),
         (
@@ -107,7 +107,7 @@ pub fn how_to_read(result: &RunResult, tau: f64) -> String {
         rows.push((
             "Piecewise linear",
             "With ReLU-like activations and a convex loss every block is positive semi-definite, whatever the network has \
-             learned: all negative curvature lies between layers."
+             learned; all negative curvature lies between layers."
                 .to_owned(),
         ));
     }
@@ -125,12 +125,13 @@ pub fn metrics_table(result: &RunResult) -> String {
         })
         .collect();
     let mut rows = String::new();
-    let mut fixed = |name: &str, value: &dyn Fn(usize) -> String, why: &str| {
-        let cells: String = (0..last.layers.len()).map(|i| format!("<td>{}</td>", escape(&value(i)))).collect();
+    let mut fixed = |name: &str, class: &str, value: &dyn Fn(usize) -> String, why: &str| {
+        let cells: String =
+            (0..last.layers.len()).map(|i| format!("<td class=\"{class}\">{}</td>", escape(&value(i)))).collect();
         rows.push_str(&format!("<tr><th>{name}</th>{cells}<td class=\"why\">{why}</td></tr>\n"));
     };
-    fixed("parameters p", &|i| grouped(last.layers[i].parameters), "size of the block: p × p");
-    fixed("route", &|i| last.layers[i].route.clone(), "how the block was handled");
+    fixed("parameters p", "number", &|i| grouped(last.layers[i].parameters), "size of the block: p × p");
+    fixed("route", "words", &|i| last.layers[i].route.clone(), "how the block was handled");
     for shown in SHOWN {
         if last.layers.iter().any(|l| l.get(shown.key).is_some()) {
             rows.push_str(&row(last, shown));
@@ -139,7 +140,7 @@ pub fn metrics_table(result: &RunResult) -> String {
     format!(
         "<h2>All numbers at the last snapshot</h2>\n<p class=\"lead\">After epoch {}. An empty cell: not defined, or not \
          known from a quadrature. The other snapshots are in metrics.csv.</p>\n<div class=\"scroll\"><table>\n\
-         <thead><tr><th>quantity</th>{head}<td></td></tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n",
+         <thead><tr><th>quantity</th>{head}<td class=\"why\"></td></tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n",
         last.epoch,
     )
 }
@@ -150,7 +151,7 @@ fn row(snapshot: &Snapshot, shown: &Shown) -> String {
         None => "<td class=\"none\">–</td>".to_owned(),
     };
     let cells: String = snapshot.layers.iter().map(|l| cell(l.get(shown.key))).collect();
-    format!("<tr><th>{}</th>{cells}<td class=\"why\">{}</td></tr>\n", escape(shown.symbol), escape(shown.meaning))
+    format!("<tr><th>{}</th>{cells}<td class=\"why\">{}</td></tr>\n", symbol(shown.symbol), symbol(shown.meaning))
 }
 
 /// Where all of it comes from.
