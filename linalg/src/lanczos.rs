@@ -232,6 +232,9 @@ impl Factorization {
         } else {
             self.beta.push(beta);
             normalize(w, beta);
+            if k == 0 {
+                self.basis.reserve(options.steps.min(self.n) + 1);
+            }
             self.basis.push(w);
         }
     }
@@ -263,6 +266,15 @@ fn normalize(v: &mut [f64], length: f64) {
 }
 
 /// Runs Lanczos from one start vector. See [`Factorization`].
+///
+/// ```
+/// use eigenlens_linalg::{Stop, lanczos::{Options, lanczos}, operator::DenseOperator};
+/// let a = DenseOperator::diagonal(&[1.0, 2.0, 2.0, 4.0]);
+/// let run = lanczos(&a, &[1.0; 4], &Options::steps(10));
+/// // Three distinct eigenvalues: the space is invariant after three steps, and vᵀ A v is the mean of the diagonal.
+/// assert_eq!((run.stop(), run.steps()), (Stop::Invariant, 3));
+/// assert!((run.quadrature().unwrap().integrate(|x| x) - 2.25).abs() < 1e-14);
+/// ```
 ///
 /// # Panics
 /// If `start.len() != a.dim()`.

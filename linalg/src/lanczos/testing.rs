@@ -38,7 +38,6 @@ impl Prescribed {
         x
     }
 
-    #[expect(dead_code, reason = "dense tests use it")]
     /// The n x n matrix, made symmetric to the last bit.
     pub fn dense(&self) -> Vec<f64> {
         let n = self.spectrum.len();
