@@ -24,6 +24,6 @@ pub mod ops;
 pub mod plan;
 
 pub use graph::{Graph, GraphError, NodeId};
-pub use linearize::{Buffers, Function, Linearization, Order, Workspace};
+pub use linearize::{At, Buffers, Exchange, Function, Linearization, Order, Workspace};
 pub use op::{Op, Shape};
 pub use plan::{Curvature, Plan, PlanError};

@@ -1,5 +1,7 @@
 //! Linearize once, apply often: cached primals and cotangents, and the products they serve without allocating.
 
+use std::ops::Range;
+
 use eigenlens_linalg::{Par, Real, Write};
 
 use crate::graph::{Graph, NodeId};
@@ -8,6 +10,36 @@ use crate::plan::{Plan, Pull, pulls};
 
 /// One buffer for each node of a graph, by [`NodeId::index`]; empty where a node has none.
 pub type Buffers<T> = Vec<Vec<T>>;
+
+/// Where a linearization is evaluated: which function, and at which θ.
+#[derive(Debug)]
+pub struct At<'a, T: Real> {
+    /// The function.
+    pub function: &'a Function<T>,
+    /// The flat parameter vector.
+    pub theta: &'a [T],
+}
+
+impl<T: Real> Clone for At<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Real> Copy for At<'_, T> {}
+
+/// What a product reads and writes at parameters: one buffer per node, each holding several lanes one after the other.
+#[derive(Debug)]
+pub struct Exchange<'a, T> {
+    /// Tangents of the seed parameters.
+    pub directions: &'a Buffers<T>,
+    /// Derivatives at the target parameters.
+    pub out: &'a mut Buffers<T>,
+    /// Whether `out` is overwritten or added to.
+    pub write: Write,
+    /// The first of the workspace's K lanes in these buffers, which may hold more than K.
+    pub first: usize,
+}
 
 /// How much a [`Linearization`] keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,7 +199,8 @@ impl<T: Real> Linearization<T> {
     /// # Panics
     /// If θ or the weights have the wrong length.
     #[track_caller]
-    pub fn evaluate(&mut self, f: &Function<T>, theta: &[T], weights: &[T]) -> f64 {
+    pub fn evaluate(&mut self, at: At<'_, T>, weights: &[T]) -> f64 {
+        let At { function: f, theta } = at;
         let g = &f.graph;
         assert_eq!(theta.len(), g.param_len(), "length of θ");
         assert_eq!(weights.len(), self.batch, "one weight for each sample");
@@ -187,13 +220,8 @@ impl<T: Real> Linearization<T> {
     /// # Panics
     /// If the weights have the wrong length or the order is `Value`.
     #[track_caller]
-    pub fn pull(
-        &mut self,
-        f: &Function<T>,
-        theta: &[T],
-        weights: &[T],
-        mut gradient: Option<(&mut Buffers<T>, Write)>,
-    ) {
+    pub fn pull(&mut self, at: At<'_, T>, weights: &[T], mut gradient: Option<(&mut Buffers<T>, Write)>) {
+        let At { function: f, theta } = at;
         assert_eq!(weights.len(), self.batch, "one weight for each sample");
         assert!(self.order != Order::Value, "a linearization of order Value has no cotangents");
         let g = &f.graph;
@@ -213,7 +241,7 @@ impl<T: Real> Linearization<T> {
                 g,
                 pull,
                 inputs,
-                1,
+                0..1,
                 &mut self.cotangents,
                 gradient.as_mut().map(|(b, w)| (&mut **b, *w)),
                 |slots| {
@@ -226,9 +254,9 @@ impl<T: Real> Linearization<T> {
 
     /// Applies a plan to K directions.
     ///
-    /// `directions` holds the tangents of seed parameters (K lanes each); tangents of seed activations and cotangents
-    /// of sources are put into `ws` before. Derivatives at target parameters go to `out` (overwritten or added to, as
-    /// `write` says), those at target activations are read from `ws` afterwards.
+    /// Tangents of seed parameters and derivatives at target parameters go through `io`; tangents of seed activations and
+    /// cotangents of sources are put into `ws` before, derivatives at target activations are read from it afterwards.
+    /// K is the number of lanes that `ws` was fitted for.
     ///
     /// Cost for the full Hessian of a chain of affine layers with cached primal: 2 c_1 + 6 Σ_{l>1} c_l multiply-adds
     /// per lane, c_l = batch · in · out; for layer l alone 2 Σ_{m≥l} c_m. Allocates nothing.
@@ -236,16 +264,9 @@ impl<T: Real> Linearization<T> {
     /// # Panics
     /// If a buffer has the wrong length, or the plan bends and the order is not `Second`.
     #[track_caller]
-    pub fn product(
-        &self,
-        f: &Function<T>,
-        theta: &[T],
-        plan: &Plan,
-        ws: &mut Workspace<T>,
-        directions: &Buffers<T>,
-        out: &mut Buffers<T>,
-        write: Write,
-    ) {
+    pub fn product(&self, at: At<'_, T>, plan: &Plan, ws: &mut Workspace<T>, io: Exchange<'_, T>) {
+        let At { function: f, theta } = at;
+        let Exchange { directions, out, write, first } = io;
         let g = &f.graph;
         let cx = self.cx();
         let lanes = ws.lanes;
@@ -255,7 +276,7 @@ impl<T: Real> Linearization<T> {
             let x = gather(g, theta, &self.values, inputs);
             let primal = Primal { x: &x[..inputs.len()], y: &self.values[i], saved: &self.saved[i] };
             let mut dy = std::mem::take(&mut ws.tangents[i]);
-            let dx = tangents(g, plan, inputs, lanes, directions, &ws.tangents);
+            let dx = tangents(g, plan, inputs, first..first + lanes, directions, &ws.tangents);
             op.jvp(&cx, primal, &dx[..inputs.len()], &mut dy);
             ws.tangents[i] = dy;
         }
@@ -267,10 +288,10 @@ impl<T: Real> Linearization<T> {
             let own = std::mem::take(&mut ws.cotangents[i]);
             let dgy = pull.from_output.then(|| Lanes::new(&own, lanes));
             let tangent_buffers = &ws.tangents;
-            with_slots(g, pull, inputs, lanes, &mut ws.cotangents, Some((&mut *out, write)), |slots| {
+            with_slots(g, pull, inputs, first..first + lanes, &mut ws.cotangents, Some((&mut *out, write)), |slots| {
                 if pull.bends {
                     assert!(self.order == Order::Second, "Hessian products need a linearization of order Second");
-                    let dx = tangents(g, plan, inputs, lanes, directions, tangent_buffers);
+                    let dx = tangents(g, plan, inputs, first..first + lanes, directions, tangent_buffers);
                     let cotangent = Cotangent { gy: &self.cotangents[i], bent: &self.bent[i] };
                     op.vjp_jvp(&cx, primal, cotangent, &dx[..inputs.len()], dgy, slots);
                 } else {
@@ -280,9 +301,11 @@ impl<T: Real> Linearization<T> {
             ws.cotangents[i] = own;
         }
         for t in &plan.zero {
-            let buffer = if g.is_param(*t) { &mut out[t.0] } else { &mut ws.cotangents[t.0] };
-            if write == Write::Set || !g.is_param(*t) {
-                buffer.fill(T::ZERO);
+            if !g.is_param(*t) {
+                ws.cotangents[t.0].fill(T::ZERO);
+            } else if write == Write::Set {
+                let size = g.shape(*t).size();
+                out[t.0][first * size..(first + lanes) * size].fill(T::ZERO);
             }
         }
     }
@@ -374,18 +397,24 @@ fn tangents<'a, T: Real>(
     g: &Graph<T>,
     plan: &Plan,
     inputs: &[NodeId],
-    lanes: usize,
+    lanes: Range<usize>,
     directions: &'a Buffers<T>,
     buffers: &'a Buffers<T>,
 ) -> [Option<Lanes<'a, T>>; MAX_INPUTS] {
     let mut dx = [None; MAX_INPUTS];
     for (dx, &j) in dx.iter_mut().zip(inputs) {
         if plan.tangent[j.0] {
-            let source = if g.is_param(j) { &directions[j.0] } else { &buffers[j.0] };
-            *dx = Some(Lanes::new(source, lanes));
+            let source = if g.is_param(j) { window(g, j, &lanes, &directions[j.0]) } else { &buffers[j.0] };
+            *dx = Some(Lanes::new(source, lanes.len()));
         }
     }
     dx
+}
+
+/// These lanes of a parameter's buffer.
+fn window<'a, T: Real>(g: &Graph<T>, id: NodeId, lanes: &Range<usize>, buffer: &'a [T]) -> &'a [T] {
+    let size = g.shape(id).size();
+    &buffer[lanes.start * size..lanes.end * size]
 }
 
 /// Lends the buffers that a pull-back writes as slots. Buffers are moved out and back: no allocation, no aliasing.
@@ -393,7 +422,7 @@ fn with_slots<T: Real>(
     g: &Graph<T>,
     pull: &Pull,
     inputs: &[NodeId],
-    lanes: usize,
+    lanes: Range<usize>,
     activations: &mut Buffers<T>,
     mut params: Option<(&mut Buffers<T>, Write)>,
     call: impl FnOnce(&mut [Option<Slot<'_, T>>]),
@@ -411,8 +440,10 @@ fn with_slots<T: Real>(
         }
     }
     let mut slots: [Option<Slot<'_, T>>; MAX_INPUTS] = [const { None }; MAX_INPUTS];
-    for ((slot, buffer), write) in slots.iter_mut().zip(&mut lent).zip(writes) {
-        *slot = write.map(|write| Slot { data: buffer, lanes, write });
+    for (((slot, buffer), write), &j) in slots.iter_mut().zip(&mut lent).zip(writes).zip(inputs) {
+        let size = g.shape(j).size();
+        let range = if g.is_param(j) { lanes.start * size..lanes.end * size } else { 0..buffer.len() };
+        *slot = write.map(|write| Slot { data: &mut buffer[range], lanes: lanes.len(), write });
     }
     if writes.iter().any(Option::is_some) {
         call(&mut slots[..inputs.len()]);

@@ -66,7 +66,7 @@ pub fn output_curvature<T: Real>(objective: &Objective<'_, T>, index: usize, kin
     let plan: Plan = objective.plan(&[node], &[node], kind).expect("a layer's output can be perturbed");
     let pairs = out * (out + 1) / 2;
     let mut m = vec![0.0; objective.samples() * pairs];
-    let lanes_at_once = LANES.min(out);
+    let lanes_at_once = objective.lane_window(objective.shard(0).0.batch()).min(out);
     for first in (0..out).step_by(lanes_at_once) {
         let lanes = lanes_at_once.min(out - first);
         let lists = objective.sweep_activations(
@@ -111,9 +111,6 @@ pub fn output_curvature<T: Real>(objective: &Objective<'_, T>, index: usize, kin
     }
     m
 }
-
-/// Lanes of a curvature sweep.
-const LANES: usize = 8;
 
 /// The dense block of layer `index`, p × p, in the order of θ (weight row-major, then bias); penalty included.
 ///

@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::Mutex;
 
-use eigenlens_autodiff::{Buffers, Curvature, Linearization, NodeId, Order, Plan, PlanError, Workspace};
+use eigenlens_autodiff::{At, Buffers, Curvature, Exchange, Linearization, NodeId, Order, Plan, PlanError, Workspace};
 use eigenlens_linalg::{Par, Real, Write};
 use rayon::prelude::*;
 use thiserror::Error;
@@ -273,6 +273,18 @@ impl<'m, T: Real> Objective<'m, T> {
         self.shards.iter().map(Linearization::bytes).sum()
     }
 
+    fn at(&self) -> At<'_, T> {
+        At { function: self.model.function(), theta: &self.theta }
+    }
+
+    /// Lanes that go through a shard of `rows` samples together: as many as keep their tangents in the cache.
+    ///
+    /// The cached primals of the shard are read once per window; a wider window would save that and push everything out.
+    pub fn lane_window(&self, rows: usize) -> usize {
+        let tangents = 4 * layer_width(self.model) * rows * size_of::<T>();
+        (CACHE / tangents.max(1)).clamp(1, MAX_WINDOW)
+    }
+
     fn parallel(&self, lanes: usize) -> bool {
         rayon::current_num_threads() > 1 && self.n * self.model.multiply_adds() * lanes >= PARALLEL_WORK
     }
@@ -296,7 +308,7 @@ impl<'m, T: Real> Objective<'m, T> {
     fn sweep(&mut self, theta: &[T], with_gradient: bool) -> f64 {
         self.theta.copy_from_slice(theta);
         let (model, order, parallel) = (self.model, self.order, self.parallel(1));
-        let f = model.function();
+        let at = At { function: model.function(), theta };
         let products = self.products.get_mut().expect("no product panicked");
         let mut rest = (&mut self.shards[..], &self.weights[..]);
         let mut work = Vec::new();
@@ -312,10 +324,10 @@ impl<'m, T: Real> Objective<'m, T> {
             }
             let mut loss = 0.0;
             for (i, (lin, w)) in shards.iter_mut().zip(*weights).enumerate() {
-                loss += lin.evaluate(f, theta, w);
+                loss += lin.evaluate(at, w);
                 if order != Order::Value {
                     let out = with_gradient.then_some((&mut group.out, Write::add_if(i > 0)));
-                    lin.pull(f, theta, w, out);
+                    lin.pull(at, w, out);
                 }
             }
             loss
@@ -388,9 +400,12 @@ impl<'m, T: Real> Objective<'m, T> {
         let run = |group: &mut Group<T>| {
             fit_params(model, &mut group.out, plan.targets(), lanes);
             for (i, lin) in self.shards[group.shards.clone()].iter().enumerate() {
-                group.workspace.fit(model.function(), plan, lin.batch(), lanes);
-                let write = Write::add_if(i > 0);
-                lin.product(model.function(), &self.theta, plan, &mut group.workspace, directions, &mut group.out, write);
+                let window = self.lane_window(lin.batch());
+                for first in (0..lanes).step_by(window) {
+                    group.workspace.fit(model.function(), plan, lin.batch(), window.min(lanes - first));
+                    let io = Exchange { directions, out: &mut group.out, write: Write::add_if(i > 0), first };
+                    lin.product(self.at(), plan, &mut group.workspace, io);
+                }
             }
         };
         if parallel {
@@ -451,9 +466,9 @@ impl<'m, T: Real> Objective<'m, T> {
                     group.workspace.fit(model.function(), plan, lin.batch(), lanes);
                     fill(s, &mut group.workspace);
                     fit_params(model, &mut group.out, plan.targets(), lanes);
-                    let (ws, out) = (&mut group.workspace, &mut group.out);
-                    lin.product(model.function(), &self.theta, plan, ws, &none, out, Write::Set);
-                    read(s, ws)
+                    let io = Exchange { directions: &none, out: &mut group.out, write: Write::Set, first: 0 };
+                    lin.product(self.at(), plan, &mut group.workspace, io);
+                    read(s, &group.workspace)
                 })
                 .collect()
         };
@@ -526,19 +541,24 @@ fn add_groups<T: Real>(
 /// Samples per shard: as many as keep a shard's values near the cache, but enough rows for the products to be efficient.
 fn shard_rows<T: Real>(model: &Model<T>, n: usize) -> usize {
     // Values, saved slopes, cotangents, bent cotangents and one lane of tangents and their cotangents.
-    let graph = model.graph();
-    let width: usize = model.spec().inputs
-        + 6 * model.layers().iter().map(|l| graph.shape(l.output).size()).sum::<usize>();
+    let width = model.spec().inputs + 10 * layer_width(model);
     let rows = (CACHE / (width * size_of::<T>())).clamp(MIN_ROWS, MAX_ROWS);
     let shards = n.div_ceil(rows);
     // An even cut, in multiples of 8 rows for the vector units.
     n.div_ceil(shards).next_multiple_of(8).min(n)
 }
 
+/// Σ_ℓ out_ℓ: values per sample of all layers' outputs.
+fn layer_width<T: Real>(model: &Model<T>) -> usize {
+    model.layers().iter().map(|l| model.graph().shape(l.output).size()).sum()
+}
+
+/// Most lanes of a window: beyond it, nothing is gained.
+const MAX_WINDOW: usize = 16;
 /// Bytes of a core's second-level cache that a shard may fill.
 const CACHE: usize = 1 << 20;
 /// Below this many rows, packing the weights of a layer costs more than the product.
-const MIN_ROWS: usize = 128;
+const MIN_ROWS: usize = 64;
 /// Above this many rows, nothing is gained.
 const MAX_ROWS: usize = 1024;
 

@@ -3,7 +3,7 @@
 //! The order of the samples in an epoch is a function of (seed, epoch) alone, so that a run can be resumed at any epoch
 //! from (θ, optimiser state, epoch), and the bits don't depend on the number of threads.
 
-use eigenlens_autodiff::{Buffers, Linearization, Order};
+use eigenlens_autodiff::{At, Buffers, Linearization, Order};
 use eigenlens_linalg::{Par, Real, Write};
 use thiserror::Error;
 
@@ -316,8 +316,9 @@ impl<'m, T: Real> Trainer<'m, T> {
         }
         self.weights.clear();
         self.weights.resize(batch.len(), T::from_f64(1.0 / batch.len() as f64));
-        self.lin.evaluate(f, &self.theta, &self.weights);
-        self.lin.pull(f, &self.theta, &self.weights, Some((&mut self.gradient, Write::Set)));
+        let at = At { function: f, theta: &self.theta };
+        self.lin.evaluate(at, &self.weights);
+        self.lin.pull(at, &self.weights, Some((&mut self.gradient, Write::Set)));
         for &p in model.graph().params() {
             self.flat[model.graph().param_range(p)].copy_from_slice(&self.gradient[p.index()]);
         }

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use super::taylor::{difference_bound, difference_error, slope};
 use super::{Report, draw};
 use crate::graph::NodeId;
-use crate::linearize::{Buffers, Function, Linearization, Order, Workspace};
+use crate::linearize::{At, Buffers, Exchange, Function, Linearization, Order, Workspace};
 use crate::ops::Sample;
 use crate::plan::Plan;
 
@@ -24,7 +24,7 @@ impl Network<'_> {
         for (id, data) in self.inputs {
             lin.input_mut(*id).copy_from_slice(data);
         }
-        let loss = lin.evaluate(self.f, theta, self.weights);
+        let loss = lin.evaluate(At { function: self.f, theta }, self.weights);
         (lin, loss)
     }
 
@@ -47,19 +47,20 @@ impl Network<'_> {
     fn gradient(&self, theta: &[f64]) -> Vec<f64> {
         let (mut lin, _) = self.linearized(theta, Order::First);
         let mut gradient = self.f.param_buffers(1);
-        lin.pull(self.f, theta, self.weights, Some((&mut gradient, Write::Set)));
+        lin.pull(At { function: self.f, theta }, self.weights, Some((&mut gradient, Write::Set)));
         self.flat(&gradient)
     }
 
     fn hvp(&self, theta: &[f64], v: &[f64]) -> Vec<f64> {
         let (mut lin, _) = self.linearized(theta, Order::Second);
-        lin.pull(self.f, theta, self.weights, None);
+        lin.pull(At { function: self.f, theta }, self.weights, None);
         let params = self.f.graph().params();
         let plan = Plan::hessian(self.f.graph(), params, params).expect("parameters are not nested");
         let mut ws = Workspace::new();
         ws.fit(self.f, &plan, self.weights.len(), 1);
         let mut out = self.f.param_buffers(1);
-        lin.product(self.f, theta, &plan, &mut ws, &self.buffers(v), &mut out, Write::Set);
+        let io = Exchange { directions: &self.buffers(v), out: &mut out, write: Write::Set, first: 0 };
+        lin.product(At { function: self.f, theta }, &plan, &mut ws, io);
         self.flat(&out)
     }
 }
