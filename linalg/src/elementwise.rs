@@ -7,7 +7,7 @@
 use pulp::{Simd, WithSimd};
 
 use crate::real::Real;
-use crate::simd::{self, Level, Vectors};
+use crate::simd::{self, Level, Vectors, copy_short};
 
 /// A function of `I` inputs and the old contents of `O` outputs that gives the new outputs, element by element.
 ///
@@ -84,54 +84,73 @@ impl<T: Vectors, K: Kernel<T, I, O>, const I: usize, const O: usize> WithSimd fo
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
+    fn with_simd<S: Simd>(mut self, s: S) {
         let n = self.y.first().map_or(0, |y| y.len());
         let width = size_of::<T::V<S>>() / size_of::<T>();
         let whole = n - n % width;
-        let zero = T::splat(s, T::NIL);
 
+        // The end first, while the outputs still have their old contents: a vector that ends with the slices, or a
+        // padded one if they are shorter than that. Where it overlaps the others it gives the same bits.
+        let mut end = [T::splat(s, T::NIL); O];
+        if whole < n {
+            let (x, y) = if width <= n { self.load(s, n - width) } else { self.load_short(s) };
+            end = self.k.apply(s, x, y);
+        }
         let mut at = 0;
         while at < whole {
-            let mut x = [zero; I];
-            let mut y = [zero; O];
-            for i in 0..I {
-                // SAFETY: all slices have length n (checked by the callers) and at + width <= n; a vector has the
-                // layout of `width` scalars, and the read may be unaligned.
-                x[i] = unsafe { self.x[i].as_ptr().add(at).cast::<T::V<S>>().read_unaligned() };
-            }
-            for o in 0..O {
-                // SAFETY: as above.
-                y[o] = unsafe { self.y[o].as_ptr().add(at).cast::<T::V<S>>().read_unaligned() };
-            }
-            let y = self.k.apply(s, x, y);
-            for o in 0..O {
-                // SAFETY: as above; the outputs are exclusive borrows.
-                unsafe { self.y[o].as_mut_ptr().add(at).cast::<T::V<S>>().write_unaligned(y[o]) };
-            }
+            let (x, y) = self.load(s, at);
+            self.store::<S>(at, self.k.apply(s, x, y));
             at += width;
         }
-
-        if whole < n {
-            let mut x = [zero; I];
-            let mut y = [zero; O];
-            for i in 0..I {
-                copy(&self.x[i][whole..], T::lanes_mut::<S>(&mut x[i]));
-            }
+        if width <= n && whole < n {
+            self.store::<S>(n - width, end);
+        } else if whole < n {
             for o in 0..O {
-                copy(&self.y[o][whole..], T::lanes_mut::<S>(&mut y[o]));
-            }
-            let y = self.k.apply(s, x, y);
-            for o in 0..O {
-                copy(T::lanes::<S>(&y[o]), &mut self.y[o][whole..]);
+                copy_short(T::lanes::<S>(&end[o]), self.y[o]);
             }
         }
     }
 }
 
-/// Copies as many values as the shorter slice holds.
-#[inline(always)]
-fn copy<T: Copy>(from: &[T], to: &mut [T]) {
-    for (from, to) in from.iter().zip(to) {
-        *to = *from;
+impl<T: Vectors, K, const I: usize, const O: usize> Pass<'_, K, T, I, O> {
+    /// The inputs and old outputs from element `at` on; a whole vector must be there.
+    #[inline(always)]
+    fn load<S: Simd>(&self, s: S, at: usize) -> ([T::V<S>; I], [T::V<S>; O]) {
+        let (mut x, mut y) = ([T::splat(s, T::NIL); I], [T::splat(s, T::NIL); O]);
+        for i in 0..I {
+            // SAFETY: all slices have the same length (checked on entry), and `with_simd` asks for whole vectors.
+            x[i] = unsafe { simd::load::<T, S>(self.x[i], at) };
+        }
+        for o in 0..O {
+            // SAFETY: as above.
+            y[o] = unsafe { simd::load::<T, S>(self.y[o], at) };
+        }
+        (x, y)
+    }
+
+    /// All of the inputs and old outputs, which are shorter than a vector, and zeros.
+    #[inline(always)]
+    fn load_short<S: Simd>(&self, s: S) -> ([T::V<S>; I], [T::V<S>; O]) {
+        let (mut x, mut y) = ([T::splat(s, T::NIL); I], [T::splat(s, T::NIL); O]);
+        for i in 0..I {
+            copy_short(self.x[i], T::lanes_mut::<S>(&mut x[i]));
+        }
+        for o in 0..O {
+            copy_short(self.y[o], T::lanes_mut::<S>(&mut y[o]));
+        }
+        (x, y)
+    }
+
+    /// Overwrites the outputs from element `at` on; a whole vector must be there.
+    #[inline(always)]
+    fn store<S: Simd>(&mut self, at: usize, y: [T::V<S>; O]) {
+        for o in 0..O {
+            debug_assert!(at + T::lanes::<S>(&y[o]).len() <= self.y[o].len());
+            // SAFETY: as in `load`; a vector has the layout of its scalars, and the write may be unaligned.
+            unsafe { self.y[o].as_mut_ptr().add(at).cast::<T::V<S>>().write_unaligned(y[o]) };
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

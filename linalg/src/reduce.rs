@@ -6,16 +6,18 @@
 //! **bits of a result are the same** for every alignment, thread and machine, and the error grows as
 //! (20 + log₂ n) ε Σ|terms|, against n ε for a plain loop.
 
+use std::mem::MaybeUninit;
+
 use pulp::{Simd, WithSimd};
 
 use crate::elementwise::{self, Kernel};
 use crate::gemm::Write;
 use crate::real::Real;
-use crate::simd::{self, Vectors};
+use crate::simd::{self, Vectors, copy_short};
 
 /// Σ x.
 pub fn sum<T: Real>(x: &[T]) -> T {
-    simd::dispatch_wide(Sum { term: Plain, x: [x] })
+    total(Plain, [x])
 }
 
 /// Σ x y, with fused multiplications.
@@ -25,7 +27,7 @@ pub fn sum<T: Real>(x: &[T]) -> T {
 #[track_caller]
 pub fn dot<T: Real>(x: &[T], y: &[T]) -> T {
     same_length(x.len(), y.len());
-    simd::dispatch_wide(Sum { term: Product, x: [x, y] })
+    total(Product, [x, y])
 }
 
 /// Σ x y z, as Σ (x y) z with one rounding of x y.
@@ -36,7 +38,7 @@ pub fn dot<T: Real>(x: &[T], y: &[T]) -> T {
 pub fn dot3<T: Real>(x: &[T], y: &[T], z: &[T]) -> T {
     same_length(x.len(), y.len());
     same_length(x.len(), z.len());
-    simd::dispatch_wide(Sum { term: Triple, x: [x, y, z] })
+    total(Triple, [x, y, z])
 }
 
 /// ‖x‖₂, without overflow or underflow on the way: where Σ x² leaves the safe range, x is scaled by a power of two and
@@ -55,19 +57,19 @@ pub fn norm2<T: Real>(x: &[T]) -> T {
     // 2^-floor(log2(largest)), kept to powers that are normal and have a normal reciprocal.
     let limit = -T::MIN_NORMAL.to_f64().log2();
     let scale = T::from_f64((-largest.to_f64().log2().floor()).clamp(-limit, limit).exp2());
-    let square = simd::dispatch_wide(Sum { term: Scaled(scale), x: [x] });
+    let square = total(Scaled(scale), [x]);
     T::from_f64(square.to_f64().sqrt()) / scale
 }
 
 /// max |x|; 0 for no elements, NaN if any is NaN.
 pub fn max_abs<T: Real>(x: &[T]) -> T {
-    simd::dispatch_wide(MaxAbs { x })
+    fold(simd::dispatch_wide(MaxAbs { x }), larger)
 }
 
 /// Neither infinities nor NaN.
 pub fn all_finite<T: Real>(x: &[T]) -> bool {
     // 0 · x is 0 or NaN, and NaN stays. Blocks, so that a bad array ends early.
-    x.chunks(1 << 14).all(|x| simd::dispatch_wide(Sum { term: Vanishing, x: [x] }) == T::ZERO)
+    x.chunks(1 << 14).all(|x| total(Vanishing, [x]) == T::ZERO)
 }
 
 /// y ← y + α x, fused.
@@ -97,6 +99,17 @@ pub fn scal<T: Real>(alpha: T, x: &mut [T]) {
 pub fn sum_rows<T: Real>(dst: &mut [T], write: Write, a: &[T], rows: usize) {
     assert_eq!(a.len(), rows * dst.len(), "sum_rows: {} elements as {rows} rows of {}", a.len(), dst.len());
     simd::dispatch_wide(SumRows { dst, write, a, rows });
+}
+
+/// Σ of a term over the elements.
+#[inline(always)]
+fn total<T: Real, F: Term<T, I>, const I: usize>(term: F, x: [&[T]; I]) -> T {
+    fold(simd::dispatch_wide(Sum { term, x }), |a, b| a + b)
+}
+
+/// The larger, NaN if either is NaN.
+fn larger<T: Real>(a: T, b: T) -> T {
+    if b <= a || a.to_f64().is_nan() { a } else { b }
 }
 
 #[track_caller]
@@ -152,6 +165,54 @@ impl<T: Vectors> Term<T, 1> for Vanishing {
     }
 }
 
+/// Sums of 2ᵏ leaves each, from many to few, that wait for their like.
+struct Pairs<V, const C: usize> {
+    sums: [MaybeUninit<[V; C]>; LEVELS],
+    depth: usize,
+    leaves: usize,
+}
+
+impl<V: Copy, const C: usize> Pairs<V, C> {
+    #[inline(always)]
+    fn new() -> Self {
+        // Not filled with zeros: that would cost more than a short sum.
+        Pairs { sums: [const { MaybeUninit::uninit() }; LEVELS], depth: 0, leaves: 0 }
+    }
+
+    /// Adds the next leaf: one whose number ends in k ones completes k pairs.
+    #[inline(always)]
+    fn push<T: Vectors<V<S> = V>, S: Simd>(&mut self, s: S, mut sum: [V; C]) {
+        for _ in 0..self.leaves.trailing_ones() {
+            sum = self.pop::<T, S>(s, sum);
+        }
+        self.sums[self.depth].write(sum);
+        self.depth += 1;
+        self.leaves += 1;
+    }
+
+    /// `sum` added to the latest of the waiting sums, which is removed.
+    #[inline(always)]
+    fn pop<T: Vectors<V<S> = V>, S: Simd>(&mut self, s: S, mut sum: [V; C]) -> [V; C] {
+        self.depth -= 1;
+        // SAFETY: the first `depth` entries are written, and this was one of them.
+        let pair = unsafe { self.sums[self.depth].assume_init() };
+        for c in 0..C {
+            sum[c] = T::add(s, pair[c], sum[c]);
+        }
+        sum
+    }
+
+    /// Everything that still waits.
+    #[inline(always)]
+    fn total<T: Vectors<V<S> = V>, S: Simd>(&mut self, s: S) -> [V; C] {
+        let mut sum = [T::splat(s, T::NIL); C];
+        while self.depth > 0 {
+            sum = self.pop::<T, S>(s, sum);
+        }
+        sum
+    }
+}
+
 /// Accumulators of a leaf, and terms that each of them takes.
 const CHAINS: usize = 4;
 const TERMS: usize = 16;
@@ -164,15 +225,15 @@ struct Sum<'a, T, F, const I: usize> {
 }
 
 impl<T: Vectors, F: Term<T, I>, const I: usize> WithSimd for Sum<'_, T, F, I> {
-    type Output = T;
+    type Output = Lanes<T>;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) -> T {
+    fn with_simd<S: Simd>(self, s: S) -> Lanes<T> {
         let n = self.x[0].len();
         let width = size_of::<T::V<S>>() / size_of::<T>();
         let zero = T::splat(s, T::NIL);
-        let mut pairs = [zero; LEVELS];
-        let (mut depth, mut leaf, mut at) = (0, 0usize, 0);
+        let mut pairs = Pairs::<T::V<S>, 1>::new();
+        let mut at = 0;
         while at < n {
             let mut sums = [zero; CHAINS];
             let mut term = 0;
@@ -181,7 +242,7 @@ impl<T: Vectors, F: Term<T, I>, const I: usize> WithSimd for Sum<'_, T, F, I> {
                     let mut x = [zero; I];
                     for i in 0..I {
                         // SAFETY: all slices have length n (checked by the callers), and at + CHAINS * width <= n.
-                        x[i] = unsafe { load::<T, S>(self.x[i], at + c * width) };
+                        x[i] = unsafe { simd::load::<T, S>(self.x[i], at + c * width) };
                     }
                     *sum = self.term.add(s, *sum, x);
                 }
@@ -189,60 +250,69 @@ impl<T: Vectors, F: Term<T, I>, const I: usize> WithSimd for Sum<'_, T, F, I> {
                 term += 1;
             }
             if term < TERMS {
-                // Fewer than CHAINS vectors are left, the last of them padded with zeros, whose terms are zero.
+                // Fewer than CHAINS whole vectors are left, and a part of one.
                 for sum in sums.iter_mut() {
+                    if at >= n {
+                        break;
+                    }
                     let mut x = [zero; I];
                     for i in 0..I {
-                        padded(&self.x[i][at.min(n)..], T::lanes_mut::<S>(&mut x[i]));
+                        x[i] = load_end::<T, S>(s, self.x[i], at);
                     }
                     *sum = self.term.add(s, *sum, x);
                     at += width;
                 }
             }
-            let mut sum = T::add(s, T::add(s, sums[0], sums[1]), T::add(s, sums[2], sums[3]));
-            // A leaf whose number ends in k ones closes k pairs.
-            for _ in 0..leaf.trailing_ones() {
-                depth -= 1;
-                sum = T::add(s, pairs[depth], sum);
-            }
-            pairs[depth] = sum;
-            depth += 1;
-            leaf += 1;
+            let sum = T::add(s, T::add(s, sums[0], sums[1]), T::add(s, sums[2], sums[3]));
+            pairs.push::<T, S>(s, [sum]);
         }
-        let mut sum = zero;
-        for pair in pairs[..depth].iter().rev() {
-            sum = T::add(s, *pair, sum);
-        }
-        fold::<T, S>(s, sum, T::add::<S>)
+        let [sum] = pairs.total::<T, S>(s);
+        lanes::<T, S>(sum)
     }
 }
 
-/// All lanes of a vector made one: the upper half onto the lower half, and again.
+/// The lanes of a 512-bit vector, filled up with zeros.
+type Lanes<T> = [T; 16];
+
 #[inline(always)]
-fn fold<T: Vectors, S: Simd>(s: S, mut v: T::V<S>, f: impl Fn(S, T::V<S>, T::V<S>) -> T::V<S>) -> T {
-    let mut half = T::lanes::<S>(&v).len() / 2;
+fn lanes<T: Vectors, S: Simd>(v: T::V<S>) -> Lanes<T> {
+    let v = T::lanes::<S>(&v);
+    let mut all = [T::NIL; 16];
+    all[..v.len()].copy_from_slice(v);
+    all
+}
+
+/// All lanes made one: the upper half onto the lower half, and again.
+#[inline]
+fn fold<T: Real>(mut v: Lanes<T>, f: fn(T, T) -> T) -> T {
+    let mut half = 8;
     while half > 0 {
-        let mut upper = T::splat(s, T::NIL);
-        padded(&T::lanes::<S>(&v)[half..2 * half], T::lanes_mut::<S>(&mut upper));
-        v = f(s, v, upper);
+        for i in 0..half {
+            v[i] = f(v[i], v[i + half]);
+        }
         half /= 2;
     }
-    T::lanes::<S>(&v)[0]
+    v[0]
 }
 
-/// # Safety
-/// `x` has a whole vector from `at` on.
+/// The vector that starts at element `at`, or what is left of one with zeros in the other lanes.
 #[inline(always)]
-unsafe fn load<T: Vectors, S: Simd>(x: &[T], at: usize) -> T::V<S> {
-    // SAFETY: in bounds by contract; a vector has the layout of its scalars, and the read may be unaligned.
-    unsafe { x.as_ptr().add(at).cast::<T::V<S>>().read_unaligned() }
-}
-
-/// Copies as many values as both slices hold.
-#[inline(always)]
-fn padded<T: Copy>(from: &[T], to: &mut [T]) {
-    for (from, to) in from.iter().zip(to) {
-        *to = *from;
+fn load_end<T: Vectors, S: Simd>(s: S, x: &[T], at: usize) -> T::V<S> {
+    let width = size_of::<T::V<S>>() / size_of::<T>();
+    let zero = T::splat(s, T::NIL);
+    let left = x.len() - at;
+    if width <= left {
+        // SAFETY: just checked.
+        unsafe { simd::load::<T, S>(x, at) }
+    } else if width <= x.len() {
+        // The last whole vector, without the lanes that came before; quicker than a copy.
+        // SAFETY: just checked; LANE is at least as long as any vector.
+        let (last, lane) = unsafe { (simd::load::<T, S>(x, x.len() - width), simd::load::<T, S>(&T::LANE, 0)) };
+        T::select(s, T::le(s, T::splat(s, T::LANE[width - left]), lane), last, zero)
+    } else {
+        let mut v = zero;
+        copy_short(&x[at..], T::lanes_mut::<S>(&mut v));
+        v
     }
 }
 
@@ -251,13 +321,12 @@ struct MaxAbs<'a, T> {
 }
 
 impl<T: Vectors> WithSimd for MaxAbs<'_, T> {
-    type Output = T;
+    type Output = Lanes<T>;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) -> T {
-        let (body, tail) = T::split::<S>(self.x);
-        let zero = T::splat(s, T::NIL);
-        let mut max = [zero; CHAINS];
+    fn with_simd<S: Simd>(self, s: S) -> Lanes<T> {
+        let (body, _) = T::split::<S>(self.x);
+        let mut max = [T::splat(s, T::NIL); CHAINS];
         let mut blocks = body.chunks_exact(CHAINS);
         for block in &mut blocks {
             for (max, x) in max.iter_mut().zip(block) {
@@ -267,11 +336,12 @@ impl<T: Vectors> WithSimd for MaxAbs<'_, T> {
         for (max, x) in max.iter_mut().zip(blocks.remainder()) {
             *max = T::max(s, *max, T::abs(s, *x));
         }
-        let mut last = zero;
-        padded(tail, T::lanes_mut::<S>(&mut last));
-        max[3] = T::max(s, max[3], T::abs(s, last));
+        let whole = size_of_val(body) / size_of::<T>();
+        if whole < self.x.len() {
+            max[3] = T::max(s, max[3], T::abs(s, load_end::<T, S>(s, self.x, whole)));
+        }
         let max = T::max(s, T::max(s, max[0], max[1]), T::max(s, max[2], max[3]));
-        fold::<T, S>(s, max, T::max::<S>)
+        lanes::<T, S>(max)
     }
 }
 
@@ -328,8 +398,8 @@ impl<T: Vectors> WithSimd for SumRows<'_, T> {
 #[inline(always)]
 fn strip_sums<T: Vectors, S: Simd, const C: usize>(s: S, a: &[T], rows: usize, cols: usize, at: usize) -> [T::V<S>; C] {
     let zero = T::splat(s, T::NIL);
-    let mut pairs = [[zero; C]; LEVELS];
-    let (mut depth, mut leaf, mut row) = (0, 0usize, 0);
+    let mut pairs = Pairs::<T::V<S>, C>::new();
+    let mut row = 0;
     while row < rows {
         let end = (row + LEAF).min(rows);
         let mut even = [zero; C];
@@ -345,23 +415,9 @@ fn strip_sums<T: Vectors, S: Simd, const C: usize>(s: S, a: &[T], rows: usize, c
         for c in 0..C {
             even[c] = T::add(s, even[c], odd[c]);
         }
-        for _ in 0..leaf.trailing_ones() {
-            depth -= 1;
-            for c in 0..C {
-                even[c] = T::add(s, pairs[depth][c], even[c]);
-            }
-        }
-        pairs[depth] = even;
-        depth += 1;
-        leaf += 1;
+        pairs.push::<T, S>(s, even);
     }
-    let mut sums = [zero; C];
-    for pair in pairs[..depth].iter().rev() {
-        for c in 0..C {
-            sums[c] = T::add(s, pair[c], sums[c]);
-        }
-    }
-    sums
+    pairs.total::<T, S>(s)
 }
 
 #[inline(always)]
@@ -370,13 +426,13 @@ fn add_row<T: Vectors, S: Simd, const C: usize>(s: S, a: &[T], at: usize, sums: 
     if at + C * width <= a.len() {
         for c in 0..C {
             // SAFETY: just checked.
-            sums[c] = T::add(s, sums[c], unsafe { load::<T, S>(a, at + c * width) });
+            sums[c] = T::add(s, sums[c], unsafe { simd::load::<T, S>(a, at + c * width) });
         }
     } else {
         // The last rows of a matrix that is narrower than a vector.
         for c in 0..C {
             let mut x = T::splat(s, T::NIL);
-            padded(&a[(at + c * width).min(a.len())..], T::lanes_mut::<S>(&mut x));
+            copy_short(&a[(at + c * width).min(a.len())..], T::lanes_mut::<S>(&mut x));
             sums[c] = T::add(s, sums[c], x);
         }
     }
@@ -388,9 +444,12 @@ fn finish<T: Vectors, S: Simd, const C: usize>(s: S, dst: &mut [T], write: Write
     for (sums, dst) in sums.iter_mut().zip(dst.chunks_mut(width)) {
         if write == Write::Add {
             let mut old = T::splat(s, T::NIL);
-            padded(dst, T::lanes_mut::<S>(&mut old));
+            copy_short(dst, T::lanes_mut::<S>(&mut old));
             *sums = T::add(s, old, *sums);
         }
-        padded(T::lanes::<S>(sums), dst);
+        copy_short(T::lanes::<S>(sums), dst);
     }
 }
+
+#[cfg(test)]
+mod tests;

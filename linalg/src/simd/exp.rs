@@ -61,19 +61,28 @@ pub(super) fn expm1<T: Vectors, S: Simd>(s: S, x: T::V<S>) -> T::V<S> {
     let y = T::fma(s, half, e, T::sub(s, half, T::splat(s, T::HALF)));
     let y = T::add(s, y, y);
     let y = T::select(s, T::lt(s, T::splat(s, T::EXP_MAX), x), T::splat(s, T::INF), y);
-    T::copysign(s, y, x)
+    // The half loses the last place of subnormal arguments, and the sum the sign of zero.
+    T::select(s, T::eq(s, y, T::splat(s, T::NIL)), x, y)
 }
 
 /// tanh x = −t / (2 + t) with t = e^(−2|x|) − 1, and the sign of x.
+///
+/// The quotient is corrected for the roundings of 2 + t and of the division, which leaves the error of t.
 #[inline(always)]
 pub(super) fn tanh<T: Vectors, S: Simd>(s: S, x: T::V<S>) -> T::V<S> {
+    let (one, two) = (T::splat(s, T::UNIT), T::splat(s, T::TWO));
     let a = T::abs(s, x);
     let max = T::splat(s, T::TANH_MAX);
     let a = T::select(s, T::lt(s, max, a), max, a);
     let (n, e) = reduced::<T, S>(s, T::mul(s, a, T::splat(s, T::MINUS_TWO)));
     let p = T::pow2(s, n);
-    let t = T::fma(s, p, e, T::sub(s, p, T::splat(s, T::UNIT)));
-    T::copysign(s, T::div(s, t, T::add(s, t, T::splat(s, T::TWO))), x)
+    let t = T::fma(s, p, e, T::sub(s, p, one));
+    let d = T::add(s, two, t);
+    let lost = T::sub(s, t, T::sub(s, d, two));
+    let inverse = T::div(s, one, d);
+    let y = T::mul(s, t, inverse);
+    let rest = T::fnma(s, y, lost, T::fnma(s, y, d, t));
+    T::copysign(s, T::fma(s, rest, inverse, y), x)
 }
 
 /// With z = e^−|x|: 1 / (1 + z) for x ≥ 0, z / (1 + z) below, so that neither end loses digits.

@@ -4,19 +4,24 @@ use pulp::Simd;
 
 use super::{Vectors, exp, polynomial};
 
-/// ln(2ᵉ (1 + f)) for √½ − 1 ≤ f ≤ √2 − 1.
+/// ln(1 + f) + low for √½ − 1 ≤ f ≤ √2 − 1 and a small `low`.
 ///
 /// ln(1 + f) = 2 artanh(t), t = f / (2 + f), written as f − (f²/2 − t (f²/2 + R)), R = 2 artanh(t)/t − 2, so that the
 /// leading term is exact.
 /// Source: fdlibm `e_log.c` (Sun, 1993).
 #[inline(always)]
-fn core<T: Vectors, S: Simd>(s: S, f: T::V<S>, e: T::V<S>) -> T::V<S> {
+fn series<T: Vectors, S: Simd>(s: S, f: T::V<S>, low: T::V<S>) -> T::V<S> {
     let t = T::div(s, f, T::add(s, f, T::splat(s, T::TWO)));
     let z = T::mul(s, t, t);
-    let r = T::mul(s, z, polynomial::<T, S>(s, z, T::LOG));
     let half = T::mul(s, T::mul(s, f, f), T::splat(s, T::HALF));
-    let low = T::fma(s, t, T::add(s, half, r), T::mul(s, e, T::splat(s, T::LN2[1])));
-    let rest = T::add(s, f, T::sub(s, low, half));
+    let r = T::fma(s, z, polynomial::<T, S>(s, z, T::LOG), half);
+    T::add(s, f, T::sub(s, T::fma(s, t, r, low), half))
+}
+
+/// ln(2ᵉ (1 + f)).
+#[inline(always)]
+fn core<T: Vectors, S: Simd>(s: S, f: T::V<S>, e: T::V<S>) -> T::V<S> {
+    let rest = series::<T, S>(s, f, T::mul(s, e, T::splat(s, T::LN2[1])));
     T::fma(s, e, T::splat(s, T::LN2[0]), rest)
 }
 
@@ -58,15 +63,16 @@ pub(super) fn log1p<T: Vectors, S: Simd>(s: S, x: T::V<S>) -> T::V<S> {
     T::copysign(s, ends::<T, S>(s, x, T::splat(s, T::MINUS_ONE), y), x)
 }
 
-/// max(x, 0) + ln(1 + z), z = e^−|x| ≤ 1.
+/// max(x, 0) + ln(1 + z), z = e^−|x| ≤ 1. Since 1 ≤ 1 + z ≤ 2 the exponent is a comparison, and f needs no correction.
 #[inline(always)]
 pub(super) fn softplus<T: Vectors, S: Simd>(s: S, x: T::V<S>) -> T::V<S> {
-    let (zero, one) = (T::splat(s, T::NIL), T::splat(s, T::UNIT));
+    let zero = T::splat(s, T::NIL);
     let z = exp::exp_negative::<T, S>(s, T::neg(s, T::abs(s, x)));
-    let u = T::add(s, one, z);
-    let lost = T::sub(s, z, T::sub(s, u, one));
-    let (m, e) = T::frexp(s, u);
-    let f = T::fma(s, lost, T::pow2(s, T::neg(s, e)), T::sub(s, m, one));
-    let y = core::<T, S>(s, f, e);
+    let upper = T::lt(s, T::splat(s, T::SQRT_2_M1), z);
+    let half = T::splat(s, T::HALF);
+    let f = T::select(s, upper, T::fma(s, z, half, T::neg(s, half)), z);
+    let high = T::select(s, upper, T::splat(s, T::LN2[0]), zero);
+    let low = T::select(s, upper, T::splat(s, T::LN2[1]), zero);
+    let y = T::add(s, high, series::<T, S>(s, f, low));
     T::add(s, T::select(s, T::lt(s, zero, x), x, zero), y)
 }

@@ -12,6 +12,8 @@ pub trait Tables: Sized + Copy + 'static {
     const INF: Self;
     const MINUS_INF: Self;
     const NOT_A_NUMBER: Self;
+    /// The numbers of the lanes.
+    const LANE: [Self; 16];
     /// 1.5 · 2^(mantissa bits): adding it rounds to an integer, which then sits in the low bits.
     const ROUNDER: Self;
     const LOG2_E: Self;
@@ -36,6 +38,8 @@ pub trait Tables: Sized + Copy + 'static {
     const SUBNORMAL: (Self, Self);
     /// The lowest exponent that a correction of ln(1 + x) is scaled by.
     const MIN_SCALE: Self;
+    /// √2 − 1.
+    const SQRT_2_M1: Self;
     /// (2 artanh s / s − 2) / s² in z = s² on |s| ≤ (√2 − 1)/(√2 + 1).
     const LOG: &'static [Self];
 
@@ -68,6 +72,7 @@ impl Tables for f64 {
     const INF: f64 = f64::INFINITY;
     const MINUS_INF: f64 = f64::NEG_INFINITY;
     const NOT_A_NUMBER: f64 = f64::NAN;
+    const LANE: [f64; 16] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0];
     const ROUNDER: f64 = 6755399441055744.0;
     const LOG2_E: f64 = std::f64::consts::LOG2_E;
     const LN2: [f64; 2] = [std::f64::consts::LN_2, 2.3190468138462996e-17];
@@ -95,6 +100,7 @@ impl Tables for f64 {
 
     const MIN_NORMAL: f64 = f64::MIN_POSITIVE;
     const SUBNORMAL: (f64, f64) = (18014398509481984.0, 54.0);
+    const SQRT_2_M1: f64 = 0.41421356237309503;
     const MIN_SCALE: f64 = -1000.0;
     // err 0.011
     const LOG: &'static [f64] = &[
@@ -180,6 +186,7 @@ impl Tables for f32 {
     const INF: f32 = f32::INFINITY;
     const MINUS_INF: f32 = f32::NEG_INFINITY;
     const NOT_A_NUMBER: f32 = f32::NAN;
+    const LANE: [f32; 16] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0];
     const ROUNDER: f32 = 12582912.0;
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
     const LN2: [f32; 2] = [std::f32::consts::LN_2, -1.9046542e-09];
@@ -188,13 +195,14 @@ impl Tables for f32 {
     const EXP_MIN: f32 = -103.97208;
     const EXP_SPLIT: f32 = -80.0;
     const EXP_SHIFT: (f32, f32) = (64.0, 5.4210109e-20);
-    // err 0.22
-    const EXP: &'static [f32] = &[0.49999997, 0.16666543, 0.0416672, 0.0083665475, 0.0013882518];
+    // err 0.004
+    const EXP: &'static [f32] = &[0.5, 0.16666666, 0.04166636, 0.00833339, 0.0013940668, 0.00019845882];
     const EXPM1_MIN: f32 = -18.0;
     const TANH_MAX: f32 = 10.0;
 
     const MIN_NORMAL: f32 = f32::MIN_POSITIVE;
     const SUBNORMAL: (f32, f32) = (33554432.0, 25.0);
+    const SQRT_2_M1: f32 = 0.41421357;
     const MIN_SCALE: f32 = -100.0;
     // err 0.014
     const LOG: &'static [f32] = &[0.66666776, 0.39977497, 0.29873076];

@@ -6,7 +6,7 @@ use super::{Vectors, polynomial};
 
 /// (n + ROUNDER, r, r') with x = n π/2 + r + r', n an integer, |r| ≤ π/4, r' below the last place of r.
 ///
-/// Cody and Waite's reduction with fused operations: x − n π₁ is exact, x − n (π₁ + π₂) is kept in two parts.
+/// Cody and Waite's reduction with fused operations: x − n π₁ is exact, as in `exp`.
 #[inline(always)]
 fn reduced<T: Vectors, S: Simd>(s: S, x: T::V<S>) -> (T::V<S>, T::V<S>, T::V<S>) {
     let rounder = T::splat(s, T::ROUNDER);
@@ -14,9 +14,13 @@ fn reduced<T: Vectors, S: Simd>(s: S, x: T::V<S>) -> (T::V<S>, T::V<S>, T::V<S>)
     let n = T::sub(s, shifted, rounder);
     let [p1, p2, p3] = T::PI_2;
     let a = T::fnma(s, n, T::splat(s, p1), x);
-    let b = T::fnma(s, n, T::splat(s, p2), a);
-    let lost = T::fnma(s, n, T::splat(s, p2), T::sub(s, a, b));
-    let low = T::fnma(s, n, T::splat(s, p3), lost);
+    // a − n π₂ = b + lost − tail, without error: Knuth's two-sum, as neither term need be the larger.
+    let w = T::mul(s, n, T::splat(s, p2));
+    let tail = T::fma(s, n, T::splat(s, p2), T::neg(s, w));
+    let b = T::sub(s, a, w);
+    let c = T::sub(s, b, a);
+    let lost = T::sub(s, T::sub(s, a, T::sub(s, b, c)), T::add(s, w, c));
+    let low = T::fnma(s, n, T::splat(s, p3), T::sub(s, lost, tail));
     let r = T::add(s, b, low);
     (shifted, r, T::add(s, T::sub(s, b, r), low))
 }
