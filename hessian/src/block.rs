@@ -184,6 +184,15 @@ fn reason(stop: Stop) -> &'static str {
 /// No parameters; NaN or infinity; an operator that is not symmetric. The error names the block.
 /// # Panics
 /// If `dense` doesn't hold p² values, or by impossible options.
+///
+/// ```
+/// use eigenlens_hessian::block::{BlockOptions, Route, analyze_block};
+/// use eigenlens_linalg::operator::DenseOperator;
+///
+/// let h = DenseOperator::diagonal(&[3.0, 1.0, -1.0]);
+/// let report = analyze_block("layer 1", &h, None, &BlockOptions::default()).unwrap();
+/// assert_eq!((report.route, report.value("lambda_max")), (Route::DenseProducts, Some(3.0)));
+/// ```
 #[track_caller]
 pub fn analyze_block(
     name: &str,

@@ -92,7 +92,8 @@ impl Running {
 /// How far a [`Quantity`] may be off.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Uncertainty {
-    /// Standard error over `samples` independent probes (NaN for one probe).
+    /// Standard error over `samples` independent probes (NaN for one probe). Of quantities from quadratures it contains
+    /// the error of the quadrature too: see [`metrics`](crate::metrics).
     StandardError {
         /// The standard error.
         sem: f64,

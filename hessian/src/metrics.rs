@@ -18,11 +18,19 @@
 //!   the rounding of the zero eigenvalues, where `negative_count` does not.
 //!
 //! # What a quadrature can and cannot give
-//! An m-step Gauss quadrature is exact up to degree 2m − 1, so `trace` and `frobenius` have a probe error only. Sums of
-//! |λ|, √|λ| and |λ| ln|λ| have a small further quadrature error, which the standard error doesn't include. Counts integrate a
-//! step, so their error also contains the Chebyshev–Markov–Stieltjes bound, root sum of squares. `condition` and
-//! `power_law_slope` need single eigenvalues inside the spectrum and are left out; so is all that needs λ_1 or λ_p, when no
-//! extreme pairs are known, and `outliers`, unless the leading pairs are known and their residuals decide it.
+//! The standard error of a quantity from quadratures is the root sum of squares of its jackknife error over the probes and of
+//! what the quadrature itself may be off:
+//! - An m-step Gauss quadrature is exact up to degree 2m − 1, so `trace` and `frobenius` have the probe error only.
+//! - For sums of |λ| and |λ| ln|λ| and for what depends on the order of |λ|, it is the larger of two changes: when the
+//!   steps are halved, and when the nodes next to zero are moved there. No bound, but of the size of the error or above it,
+//!   on spectra of every kind that we tried. Where all nodes lie on one side of zero, a bound of what the other side may
+//!   hold is added.
+//! - Counts integrate a step, where no estimate is safe: it is the Chebyshev–Markov–Stieltjes bound. Zero eigenvalues in
+//!   great number make it large, and then the count is in fact unknown.
+//! - `k_h_half` depends on the number of nodes by definition; its error is that of the probes.
+//!
+//! `condition` and `power_law_slope` need single eigenvalues inside the spectrum and are left out; so is all that needs λ_1
+//! or λ_p, when no extreme pairs are known, and `outliers`, unless the leading pairs are known and their residuals decide it.
 
 mod sums;
 mod table;
@@ -32,8 +40,8 @@ mod tests;
 pub use table::{GAPS, METRICS, Metric, RATIOS, Unit, metric};
 
 use crate::estimate::{Estimate, Quantity, Uncertainty, pairwise_sum};
-use crate::spectrum::{Pair, Spectrum};
-use sums::{Columns, Magnitudes, at};
+use crate::spectrum::{Pair, Probe, Spectrum};
+use sums::{Atom, Columns, Magnitudes, at};
 
 /// What a caller may choose.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,6 +70,15 @@ impl Default for MetricOptions {
 ///
 /// # Panics
 /// If `tau` or `energy` is outside [0, 1).
+///
+/// ```
+/// use eigenlens_hessian::metrics::{MetricOptions, get, quantities};
+/// use eigenlens_hessian::spectrum::Spectrum;
+///
+/// let list = quantities(&Spectrum::exact(vec![4.0, 2.0, 1.0, -1.0]), &MetricOptions::default());
+/// assert_eq!(get(&list, "trace").unwrap().value, 6.0);
+/// assert_eq!(get(&list, "negative_mass").unwrap().value, 0.125);
+/// ```
 #[track_caller]
 pub fn quantities(spectrum: &Spectrum, options: &MetricOptions) -> Vec<Quantity> {
     assert!((0.0..1.0).contains(&options.tau), "tau = {} is not in [0, 1)", options.tau);
@@ -82,12 +99,19 @@ pub fn quantities(spectrum: &Spectrum, options: &MetricOptions) -> Vec<Quantity>
     match spectrum {
         Spectrum::Exact { eigenvalues } => {
             list.sums(spectrum, &Columns::exact(eigenvalues, list.scale, options.tau));
-            list.distribution(&Magnitudes::exact(eigenvalues, list.scale));
+            list.distribution(&Magnitudes::exact(eigenvalues, list.scale), None);
             list.tail(eigenvalues);
         }
         Spectrum::Quadrature { dim, probes, .. } if !probes.is_empty() => {
-            list.sums(spectrum, &Columns::of_probes(*dim, probes, magnitude, list.scale, options.tau));
-            list.distribution(&Magnitudes::of_probes(*dim, probes, list.scale));
+            let variants = sums::variants(probes);
+            let variants = variants.as_ref().map(|v| v.as_slice());
+            let ends = [spectrum.smallest(), spectrum.largest(0)];
+            let relative_to = (magnitude, list.scale, options.tau);
+            list.sums(spectrum, &Columns::of_probes(*dim, probes, variants, ends, relative_to));
+            let of_probes = |probes: &[Probe]| Magnitudes::of_probes(*dim, probes, list.scale);
+            let (magnitudes, variants) =
+                (of_probes(probes), variants.map(|v| v.iter().map(|q| of_probes(q)).collect()));
+            list.distribution(&magnitudes, variants);
         }
         Spectrum::Quadrature { .. } => {}
     }
@@ -99,6 +123,11 @@ pub fn quantities(spectrum: &Spectrum, options: &MetricOptions) -> Vec<Quantity>
 pub fn get<'a>(quantities: &'a [Quantity], key: &str) -> Option<&'a Quantity> {
     quantities.iter().find(|q| q.name == key)
 }
+
+/// The degree of sums that are integrals of no polynomial.
+const SMOOTH: usize = usize::MAX;
+/// The degree of sums whose quadrature error is in their bound, or that have none.
+const SETTLED: usize = 0;
 
 /// The list under construction. Values are computed from eigenvalues divided by `scale`, a power of two near the largest
 /// |λ|: the division is exact, and no square or fourth power can overflow or vanish.
@@ -122,14 +151,16 @@ impl List<'_> {
         self.put(name, value, (!exact).then_some(Uncertainty::Residual(bound)));
     }
 
-    /// Puts f(sums). `other` is an error that doesn't come from the probes, added as a root sum of squares.
-    fn put_sum(&mut self, name: &'static str, columns: &Columns, other: f64, f: impl Fn(&[f64]) -> f64) {
+    /// Puts f(sums), where the sums are integrals of polynomials of a degree (or [`SMOOTH`], or [`SETTLED`]). `bound` is an
+    /// error that comes neither from the probes nor from the steps; all are added as a root sum of squares.
+    fn put_sum(&mut self, name: &'static str, columns: &Columns, degree: usize, bound: f64, f: impl Fn(&[f64]) -> f64) {
         let unit = metric(name).map_or(1.0, |m| if m.unit == Unit::Curvature { self.scale } else { 1.0 });
         if columns.exact {
             return self.put(name, unit * f(&columns.means()), None);
         }
-        let e = columns.jackknife(f).scaled(unit);
-        self.put(name, e.mean, Some(Estimate { sem: e.sem.hypot(unit * other), ..e }.uncertainty()));
+        let e = columns.jackknife(&f);
+        let sem = e.sem.hypot(columns.quadrature_error(degree, &f)).hypot(bound);
+        self.put(name, unit * e.mean, Some(Estimate { sem: unit * sem, ..e }.uncertainty()));
     }
 
     fn negligible(&self, eigenvalue: f64) -> bool {
@@ -210,23 +241,24 @@ impl List<'_> {
     /// Everything that is a function of sums over the spectrum.
     fn sums(&mut self, spectrum: &Spectrum, c: &Columns) {
         let p = self.p;
-        self.put_sum("trace", c, 0.0, |s| s[at::TRACE]);
-        self.put_sum("mean_curvature", c, 0.0, |s| s[at::TRACE] / p);
-        self.put_sum("condition_below", c, c.rank_error, |s| p - s[at::RANK]);
-        self.put_sum("rank_numerical", c, c.rank_error, |s| s[at::RANK]);
-        self.put_sum("rank_effective", c, 0.0, |s| if s[at::NUCLEAR] == 0.0 { 0.0 } else { entropy(s).exp() });
-        self.put_sum("frobenius", c, 0.0, |s| s[at::SQUARES].sqrt());
-        self.put_sum("nuclear", c, 0.0, |s| s[at::NUCLEAR]);
-        self.put_sum("participation_ratio", c, 0.0, |s| {
+        let hidden = c.hinge_error / c.means()[at::NUCLEAR];
+        self.put_sum("trace", c, 1, 0.0, |s| s[at::TRACE]);
+        self.put_sum("mean_curvature", c, 1, 0.0, |s| s[at::TRACE] / p);
+        self.put_sum("condition_below", c, SETTLED, c.rank_error, |s| p - s[at::RANK]);
+        self.put_sum("rank_numerical", c, SETTLED, c.rank_error, |s| s[at::RANK]);
+        self.put_sum("rank_effective", c, SMOOTH, 0.0, |s| if s[at::NUCLEAR] == 0.0 { 0.0 } else { entropy(s).exp() });
+        self.put_sum("frobenius", c, 2, 0.0, |s| s[at::SQUARES].sqrt());
+        self.put_sum("nuclear", c, SMOOTH, 2.0 * c.hinge_error, |s| s[at::NUCLEAR]);
+        self.put_sum("participation_ratio", c, SMOOTH, 0.0, |s| {
             if s[at::SQUARES] == 0.0 { 0.0 } else { s[at::NUCLEAR] * s[at::NUCLEAR] / s[at::SQUARES] }
         });
-        self.put_sum("negative_count", c, c.negative_error, |s| s[at::NEGATIVE_COUNT]);
-        self.put_sum("negative_fraction", c, c.negative_error / p, |s| s[at::NEGATIVE_COUNT] / p);
-        self.put_sum("negative_mass", c, 0.0, |s| s[at::NEGATIVE_MASS] / s[at::NUCLEAR]);
-        self.put_sum("k_h_half", c, 0.0, |s| s[at::NEGATIVE_ROOTS] / s[at::POSITIVE_ROOTS]);
-        self.put_sum("entropy", c, 0.0, entropy);
-        self.put_sum("skewness", c, 0.0, |s| sums::skewness_and_kurtosis(s, p).0);
-        self.put_sum("kurtosis", c, 0.0, |s| sums::skewness_and_kurtosis(s, p).1);
+        self.put_sum("negative_count", c, SETTLED, c.negative_error, |s| s[at::NEGATIVE_COUNT]);
+        self.put_sum("negative_fraction", c, SETTLED, c.negative_error / p, |s| s[at::NEGATIVE_COUNT] / p);
+        self.put_sum("negative_mass", c, SMOOTH, hidden, |s| s[at::NEGATIVE_MASS] / s[at::NUCLEAR]);
+        self.put_sum("k_h_half", c, SETTLED, 0.0, |s| s[at::NEGATIVE_ROOTS] / s[at::POSITIVE_ROOTS]);
+        self.put_sum("entropy", c, SMOOTH, 0.0, entropy);
+        self.put_sum("skewness", c, 3, 0.0, |s| sums::skewness_and_kurtosis(s, p).0);
+        self.put_sum("kurtosis", c, 4, 0.0, |s| sums::skewness_and_kurtosis(s, p).1);
         self.relative_to_extremes(spectrum, c);
     }
 
@@ -236,26 +268,34 @@ impl List<'_> {
         if !self.negligible(top.value) {
             let lambda = top.value / self.scale;
             let bound = (means[at::TRACE] / lambda).abs() * top.residual / top.value.abs();
-            self.put_sum("trace_over_lambda_max", c, bound, |s| s[at::TRACE] / lambda);
+            self.put_sum("trace_over_lambda_max", c, 1, bound, |s| s[at::TRACE] / lambda);
         }
         let Some(bottom) = spectrum.smallest() else { return };
         let norm = if top.value.abs() >= bottom.value.abs() { top } else { bottom };
         let lambda = norm.value.abs() / self.scale;
         if lambda == 0.0 {
-            return self.put_sum("rank_stable", c, 0.0, |_| 0.0);
+            return self.put_sum("rank_stable", c, 2, 0.0, |_| 0.0);
         }
         let bound = 2.0 * means[at::SQUARES] / (lambda * lambda) * norm.residual / norm.value.abs();
-        self.put_sum("rank_stable", c, bound, |s| s[at::SQUARES] / (lambda * lambda));
+        self.put_sum("rank_stable", c, 2, bound, |s| s[at::SQUARES] / (lambda * lambda));
     }
 
-    /// Everything that needs |λ| in order: energy rank and Gini coefficient.
-    fn distribution(&mut self, magnitudes: &Magnitudes) {
+    /// Everything that needs |λ| in order: energy rank and Gini coefficient, with their change by the variants.
+    fn distribution(&mut self, magnitudes: &Magnitudes, variants: Option<Vec<Magnitudes>>) {
         let share = self.options.energy;
-        let (rank, error) = magnitudes.evaluate(|atoms| sums::energy_rank(atoms, share));
-        // Of an exact spectrum the rank is a whole number: the last eigenvalue is needed entirely.
-        self.put("rank_energy", if error.is_none() { rank.ceil() } else { rank }, error.map(Estimate::uncertainty));
-        let (gini, error) = magnitudes.evaluate(sums::gini);
-        self.put("gini", gini, error.map(Estimate::uncertainty));
+        let mut put = |name, bound: f64, f: &dyn Fn(&[Atom]) -> f64| {
+            let (value, error) = magnitudes.evaluate(f);
+            let steps = sums::largest_change(value, variants.as_ref().map(|v| v.iter().map(|m| m.evaluate(f).0)));
+            self.put(name, value, error.map(|e| Estimate { sem: e.sem.hypot(steps).hypot(bound), ..e }.uncertainty()));
+        };
+        // Of an exact spectrum the rank is a whole number: the last eigenvalue is needed entirely. From a quadrature it is
+        // not, and up to 1 below the whole number.
+        let whole = magnitudes.is_exact();
+        put("rank_energy", 0.5, &|atoms| {
+            let rank = sums::energy_rank(atoms, share);
+            if whole { rank.ceil() } else { rank }
+        });
+        put("gini", 0.0, &sums::gini);
     }
 
     /// What only all eigenvalues can give. `eigenvalues` ascend.

@@ -89,6 +89,16 @@ pub struct SlqResult {
 ///
 /// # Sources
 /// Ubaru, Chen & Saad 2017; Ghorbani, Krishnan & Xiao 2019.
+///
+/// ```
+/// use eigenlens_hessian::slq::{SlqOptions, slq};
+/// use eigenlens_linalg::operator::DenseOperator;
+///
+/// let h = DenseOperator::diagonal(&[3.0, 1.0, -1.0]);
+/// let rules = slq(&h, &SlqOptions::default()).unwrap();
+/// // Signs see a diagonal exactly: the trace has no spread.
+/// assert!((rules.trace_of(|x| x).mean - 3.0).abs() < 1e-14);
+/// ```
 #[track_caller]
 pub fn slq(a: &dyn LinearOperator, options: &SlqOptions) -> Result<SlqResult, SlqError> {
     let n = a.dim();

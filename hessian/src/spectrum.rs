@@ -1,6 +1,7 @@
 //! What is known of the spectrum of one symmetric operator: every eigenvalue, or quadratures and a few extreme pairs.
 
 use eigenlens_linalg::Stop;
+use eigenlens_linalg::lanczos::{Factorization, Options};
 
 use crate::estimate::pairwise_sum;
 
@@ -55,6 +56,37 @@ impl Probe {
         let left = if above == 0 { 0.0 } else { self.weights[above - 1] };
         let right = self.weights.get(above).copied().unwrap_or(0.0);
         left.max(right)
+    }
+
+    /// The rule of the first `steps` Lanczos steps, recovered from this one: the difference between the two tells how far
+    /// this one has converged. After an invariant stop this rule itself, which is exact. `None` for no steps.
+    ///
+    /// A Gauss rule and the tridiagonal matrix behind it determine each other, and Lanczos on diag(λ_j) from (√ω_j) gives the
+    /// latter back. Cost: O(m · steps²).
+    ///
+    /// # Sources
+    /// Gragg & Harrod 1984; Golub & Meurant 2010, §3.
+    pub fn truncated(&self, steps: usize) -> Option<Probe> {
+        if self.stop == Stop::Invariant {
+            return Some(self.clone());
+        }
+        let start: Vec<f64> = self.weights.iter().map(|w| w.sqrt()).collect();
+        let mut run = Factorization::new(&start);
+        while run.steps() < steps {
+            let Some(v) = run.next() else { break };
+            let mut product: Vec<f64> = v.iter().zip(&self.nodes).map(|(v, node)| v * node).collect();
+            run.absorb(&mut product, &Options::steps(steps));
+        }
+        if run.steps() == 0 {
+            return None;
+        }
+        let rule = run.quadrature().ok()?;
+        Some(Probe { nodes: rule.nodes, weights: rule.weights, stop: self.stop })
+    }
+
+    /// The degree of polynomials up to which the rule is exact: 2m − 1, or any after an invariant stop.
+    pub fn degree(&self) -> usize {
+        if self.stop == Stop::Invariant { usize::MAX } else { (2 * self.nodes.len()).saturating_sub(1) }
     }
 }
 
@@ -167,6 +199,29 @@ mod tests {
         let p = two_points();
         assert_eq!((p.cdf_error(-5.0), p.cdf_error(0.0), p.cdf_error(5.0)), (0.25, 0.75, 0.75));
         assert_eq!(Probe { stop: Stop::Invariant, ..p }.cdf_error(0.0), 0.0);
+    }
+
+    #[test]
+    fn a_truncated_rule_keeps_the_moments_it_can() {
+        let nodes: Vec<f64> = (0..10).map(|i| f64::from(i * i) - 9.0).collect();
+        let probe = Probe { weights: (0..10).map(|i| f64::from(i + 1) / 55.0).collect(), nodes, stop: Stop::MaxSteps };
+        assert_eq!(probe.degree(), 19);
+        for steps in 1..10 {
+            let short = probe.truncated(steps).unwrap();
+            assert_eq!((short.nodes.len(), short.degree()), (steps, 2 * steps - 1));
+            for k in 0..=(2 * steps as i32) {
+                let (want, got) = (probe.integrate(|x| x.powi(k)), short.integrate(|x| x.powi(k)));
+                let error = (got - want).abs() / 72.0_f64.powi(k);
+                assert!(
+                    if k < 2 * steps as i32 { error < 1e-13 } else { got < want },
+                    "{steps} steps, degree {k}: {error:e}"
+                );
+            }
+        }
+        assert_eq!(probe.truncated(0), None);
+        let exact = Probe { stop: Stop::Invariant, ..probe };
+        assert_eq!(exact.truncated(2), Some(exact.clone()));
+        assert_eq!(exact.degree(), usize::MAX);
     }
 
     #[test]

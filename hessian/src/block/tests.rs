@@ -1,5 +1,7 @@
 //! The driver on dense, matrix-free and broken operators.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use eigenlens_linalg::operator::DenseOperator;
 
 use super::*;
@@ -9,15 +11,23 @@ fn krylov() -> BlockOptions {
     BlockOptions { exact_max: 0, slq: SlqOptions { probes: 12, steps: 40, ..Default::default() }, ..Default::default() }
 }
 
-/// An operator that returns one NaN.
-struct Nan(usize);
+/// diag(1, …, n), that returns one NaN after so many calls.
+struct Nan {
+    n: usize,
+    good: usize,
+    calls: AtomicUsize,
+}
 impl LinearOperator for Nan {
     fn dim(&self) -> usize {
-        self.0
+        self.n
     }
     fn apply(&self, _k: usize, x: &[f64], y: &mut [f64]) {
-        y.copy_from_slice(x);
-        y[self.0 / 2] = f64::NAN;
+        for (i, (x, y)) in x.iter().zip(&mut *y).enumerate() {
+            *y = (i % self.n + 1) as f64 * x;
+        }
+        if self.calls.fetch_add(1, Ordering::Relaxed) >= self.good {
+            y[self.n / 2] = f64::NAN;
+        }
     }
 }
 
@@ -146,11 +156,30 @@ fn too_few_products_give_pairs_with_honest_residuals() {
 #[test]
 fn a_nan_operator_is_an_error_that_names_the_block() {
     for options in [krylov(), BlockOptions::default()] {
-        let e = analyze_block("encoder.0", &Nan(30), None, &options).unwrap_err();
+        let nan = Nan { n: 30, good: 0, calls: 0.into() };
+        let e = analyze_block("encoder.0", &nan, None, &options).unwrap_err();
         assert!(e.to_string().contains("encoder.0") && e.to_string().contains("NaN"), "{e}");
     }
     let e = analyze_block("b", &Untouchable(2), Some(vec![1.0, 0.0, 0.0, f64::INFINITY]), &krylov()).unwrap_err();
     assert!(matches!(e, BlockError::Dense { source: DenseError::NonFinite { row: 1, col: 1, .. }, .. }), "{e}");
+}
+
+#[test]
+fn nan_that_appears_late_names_the_stage() {
+    // 2 probes of 5 steps in one lane, then pairs; further probes are the last.
+    let slq = SlqOptions { probes: 2, steps: 5, ..Default::default() };
+    let trace = Some(HutchinsonOptions { probes: 40, ..Default::default() });
+    let o = BlockOptions { slq, trace, top: 2, bottom: 1, ..krylov() };
+    let run = |good| {
+        let a = Nan { n: 300, good, calls: 0.into() };
+        (analyze_block("b", &a, None, &o).map(|_| ()), a.calls.into_inner())
+    };
+    let (all, calls) = run(usize::MAX);
+    assert!(all.is_ok());
+    for (good, want) in [(12, "top"), (calls - 41 - 1, "bottom"), (calls - 20, "trace")] {
+        let Err(BlockError::Iteration { block, stage, stop }) = run(good).0 else { panic!("{want}: no such error") };
+        assert_eq!((block.as_str(), stage, stop), ("b", want, Stop::NonFinite));
+    }
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The sums over a spectrum and the ordered distribution of |λ| that the quantities are functions of.
 
+use eigenlens_linalg::Stop;
+
 use crate::estimate::{Estimate, jackknife, jackknife_of_means, pairwise_sum};
-use crate::spectrum::Probe;
+use crate::spectrum::{Pair, Probe};
 
 /// Positions in the list of sums. All are sums over x = λ/scale with multiplicity m (1, or p ω for a quadrature).
 pub(super) mod at {
@@ -42,7 +44,50 @@ pub(super) struct Columns {
     pub rank_error: f64,
     /// Quadrature error of `NEGATIVE_COUNT`, likewise.
     pub negative_error: f64,
+    /// What a side of zero without any node may hold of `NUCLEAR`, likewise.
+    pub hinge_error: f64,
     values: Vec<Vec<f64>>,
+    /// The degree up to which all rules are exact.
+    degree: usize,
+    /// The mean sums by each variant of the rules; `None` where there are none.
+    variants: Option<Vec<Vec<f64>>>,
+}
+
+/// A bound of ∫ |λ| dμ over the side of zero where a rule has no node: the weight of the outermost node, which bounds the
+/// measure beyond it (Chebyshev–Markov–Stieltjes), times how far the spectrum reaches there. Where the end of the spectrum
+/// is unknown, the distance of that node from zero stands for it. 0 if there are nodes on both sides.
+fn unseen_side(q: &Probe, [smallest, largest]: [Option<Pair>; 2]) -> f64 {
+    let (first, last) = (q.nodes[0], q.nodes[q.nodes.len() - 1]);
+    if q.stop == Stop::Invariant {
+        0.0
+    } else if first > 0.0 {
+        q.weights[0] * smallest.map_or(first, |z| (z.residual - z.value).max(0.0))
+    } else if last < 0.0 {
+        q.weights[q.nodes.len() - 1] * largest.map_or(-last, |a| (a.value + a.residual).max(0.0))
+    } else {
+        0.0
+    }
+}
+
+/// Two other sets of rules, which differ from the given ones by about as much as these differ from the truth: those of half
+/// the steps, and those with the nodes on both sides of zero moved there, since the rules don't tell what lies between. `None`
+/// for a rule of one step, whose steps can't be halved.
+///
+/// Either alone fails somewhere: halving, where convergence stagnates because the eigenvalues crowd at zero over many
+/// decades; moving, where the nearest nodes happen to lie at zero already. An exact rule is its own variant.
+pub(super) fn variants(probes: &[Probe]) -> Option<[Vec<Probe>; 2]> {
+    let halved = probes.iter().map(|q| q.truncated(q.nodes.len() / 2)).collect::<Option<_>>()?;
+    let moved = probes.iter().map(|q| {
+        let mut q = q.clone();
+        if q.stop != Stop::Invariant {
+            let above = q.nodes.partition_point(|&x| x <= 0.0);
+            for near in [above.wrapping_sub(1), above] {
+                q.nodes.get_mut(near).into_iter().for_each(|x| *x = 0.0);
+            }
+        }
+        q
+    });
+    Some([halved, moved.collect()])
 }
 
 impl Columns {
@@ -53,34 +98,80 @@ impl Columns {
         let threshold = tau * x[0].abs().max(x[n - 1].abs());
         let centre = pairwise_sum(n, |i| x[i]) / n as f64;
         let row = sums(&x, &|_| 1.0, threshold, centre);
-        Columns { exact: true, rank_error: 0.0, negative_error: 0.0, values: row.map(|s| vec![s]).to_vec() }
+        let values = row.map(|s| vec![s]).to_vec();
+        Columns {
+            exact: true,
+            rank_error: 0.0,
+            negative_error: 0.0,
+            hinge_error: 0.0,
+            values,
+            degree: usize::MAX,
+            variants: None,
+        }
     }
 
-    pub fn of_probes(dim: usize, probes: &[Probe], magnitude: f64, scale: f64, tau: f64) -> Self {
+    pub fn of_probes(
+        dim: usize,
+        probes: &[Probe],
+        variants: Option<&[Vec<Probe>]>,
+        ends: [Option<Pair>; 2],
+        (magnitude, scale, tau): (f64, f64, f64),
+    ) -> Self {
         let (p, n) = (dim as f64, probes.len() as f64);
         let threshold = tau * (magnitude / scale);
         let mean_of = |f: &dyn Fn(&Probe) -> f64| pairwise_sum(probes.len(), |i| f(&probes[i])) / n;
         let centre = mean_of(&|q| q.integrate(|l| l / scale));
-        let mut values = vec![Vec::new(); at::LEN];
-        for q in probes {
-            let x: Vec<f64> = q.nodes.iter().map(|l| l / scale).collect();
-            let row = sums(&x, &|j| p * q.weights[j], threshold, centre);
-            values.iter_mut().zip(row).for_each(|(column, s)| column.push(s));
-        }
+        let columns = |probes: &[Probe]| {
+            let mut values = vec![Vec::new(); at::LEN];
+            for q in probes {
+                let x: Vec<f64> = q.nodes.iter().map(|l| l / scale).collect();
+                let row = sums(&x, &|j| p * q.weights[j], threshold, centre);
+                values.iter_mut().zip(row).for_each(|(column, s)| column.push(s));
+            }
+            values
+        };
         let below = |q: &Probe| p * q.cdf_error(-tau * magnitude);
         let above = |q: &Probe| p * q.cdf_error(tau * magnitude);
-        Columns { exact: false, rank_error: mean_of(&|q| below(q) + above(q)), negative_error: mean_of(&below), values }
+        Columns {
+            exact: false,
+            rank_error: mean_of(&|q| below(q) + above(q)),
+            negative_error: mean_of(&below),
+            hinge_error: mean_of(&|q| p * unseen_side(q, ends)) / scale,
+            values: columns(probes),
+            degree: probes.iter().map(Probe::degree).min().unwrap_or(0),
+            variants: variants.map(|sets| sets.iter().map(|probes| means(&columns(probes))).collect()),
+        }
+    }
+
+    /// How far f(mean sums), a function of integrals of polynomials of the given degree at most (`usize::MAX` if they
+    /// are none), may be off because the rules have few nodes: the most that it changes with the [`variants`] of the
+    /// rules. 0 up to the degree to which the rules are exact; NaN if there are no variants.
+    pub fn quadrature_error(&self, degree: usize, f: impl Fn(&[f64]) -> f64) -> f64 {
+        if degree <= self.degree {
+            return 0.0;
+        }
+        largest_change(f(&self.means()), self.variants.as_ref().map(|v| v.iter().map(|sums| f(sums))))
     }
 
     /// The sums averaged over the probes; of an exact spectrum the sums themselves.
     pub fn means(&self) -> Vec<f64> {
-        self.values.iter().map(|c| pairwise_sum(c.len(), |i| c[i]) / c.len() as f64).collect()
+        means(&self.values)
     }
 
     /// f(mean sums) with its jackknife error over the probes.
     pub fn jackknife(&self, f: impl Fn(&[f64]) -> f64) -> Estimate {
         jackknife_of_means(&self.values.iter().map(Vec::as_slice).collect::<Vec<_>>(), f)
     }
+}
+
+/// max |x − value| over the variants x; NaN if there are none.
+pub(super) fn largest_change(value: f64, variants: Option<impl Iterator<Item = f64>>) -> f64 {
+    let larger = |a: f64, b: f64| if a.is_nan() || a > b { a } else { b };
+    variants.map_or(f64::NAN, |v| v.map(|x| (x - value).abs()).fold(0.0, larger))
+}
+
+fn means(columns: &[Vec<f64>]) -> Vec<f64> {
+    columns.iter().map(|c| pairwise_sum(c.len(), |i| c[i]) / c.len() as f64).collect()
 }
 
 /// One row of sums. `x` ascends; multiplicity m(i).
@@ -116,6 +207,9 @@ pub(super) fn skewness_and_kurtosis(s: &[f64], p: f64) -> (f64, f64) {
     (third / variance.powf(1.5), fourth / (variance * variance))
 }
 
+/// |λ|/scale and its multiplicity.
+pub(super) type Atom = (f64, f64);
+
 /// The distribution of |λ|, ascending, pooled over the probes.
 pub(super) struct Magnitudes {
     /// |λ|, multiplicity within its probe, probe.
@@ -143,8 +237,13 @@ impl Magnitudes {
         Magnitudes { atoms, probes }
     }
 
+    /// Whether these are all eigenvalues.
+    pub fn is_exact(&self) -> bool {
+        self.probes.is_none()
+    }
+
     /// f of the pooled distribution, of all probes but one, with its jackknife error; no error for an exact spectrum.
-    pub fn evaluate(&self, f: impl Fn(&[(f64, f64)]) -> f64) -> (f64, Option<Estimate>) {
+    pub fn evaluate(&self, f: impl Fn(&[Atom]) -> f64) -> (f64, Option<Estimate>) {
         match self.probes {
             None => (f(&self.pooled(1, None)), None),
             Some(n) => {
@@ -155,7 +254,7 @@ impl Magnitudes {
     }
 
     /// (|x|, multiplicity), ascending, averaged over the probes without one of them.
-    fn pooled(&self, probes: usize, skip: Option<usize>) -> Vec<(f64, f64)> {
+    fn pooled(&self, probes: usize, skip: Option<usize>) -> Vec<Atom> {
         let count = (probes - usize::from(skip.is_some())) as f64;
         self.atoms.iter().filter(|a| Some(a.2) != skip).map(|a| (a.0, a.1 / count)).collect()
     }
@@ -165,7 +264,7 @@ impl Magnitudes {
 /// part of it that is needed. 0 for the zero spectrum.
 ///
 /// `atoms` ascend. The share may be missed by 1e-12, so that ties are decided by the spectrum and not by rounding.
-pub(super) fn energy_rank(atoms: &[(f64, f64)], share: f64) -> f64 {
+pub(super) fn energy_rank(atoms: &[Atom], share: f64) -> f64 {
     let target = share * (1.0 - 1e-12) * pairwise_sum(atoms.len(), |i| atoms[i].0 * atoms[i].1);
     let (mut count, mut sum) = (0.0, 0.0);
     for &(x, m) in atoms.iter().rev() {
@@ -179,7 +278,7 @@ pub(super) fn energy_rank(atoms: &[(f64, f64)], share: f64) -> f64 {
 }
 
 /// Gini coefficient Σ m x (2M + m − P) / (P Σ m x), M the multiplicity below x and P the whole. NaN for the zero spectrum.
-pub(super) fn gini(atoms: &[(f64, f64)]) -> f64 {
+pub(super) fn gini(atoms: &[Atom]) -> f64 {
     let whole = pairwise_sum(atoms.len(), |i| atoms[i].1);
     let mut below = 0.0;
     let terms: Vec<f64> = atoms

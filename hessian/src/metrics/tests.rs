@@ -197,6 +197,22 @@ fn outliers_are_the_minority_above_the_largest_relative_gap() {
     assert_eq!(value(&exact(&[9.0, 8.0, 7.0, 1e-3]), "outliers"), 2.0);
 }
 
+/// The jackknife leaves probes out around a centre that is no longer their mean.
+#[test]
+fn skewness_and_kurtosis_do_not_depend_on_the_centre_of_the_powers() {
+    let l = [4.0, 2.0, 1.5, -1.0, 0.25];
+    let about = |centre: f64| {
+        let mut s = [0.0; at::LEN];
+        for k in 0..4 {
+            s[at::CENTRED + k] = l.iter().map(|x| (x - centre).powi(k as i32 + 1)).sum();
+        }
+        sums::skewness_and_kurtosis(&s, 5.0)
+    };
+    let (q, (skewness, kurtosis)) = (exact(&l), about(-2.0));
+    assert!((value(&q, "skewness") - skewness).abs() < 1e-12 && (value(&q, "kurtosis") - kurtosis).abs() < 1e-12);
+    assert!(skewness > 0.1);
+}
+
 #[test]
 fn power_law_slope_recovers_the_exponent_at_any_scale() {
     for c in [1e-9, 1.0, 1e9] {
@@ -210,6 +226,9 @@ fn power_law_slope_recovers_the_exponent_at_any_scale() {
 fn energy_rank_of_ties_is_decided_by_the_spectrum_and_not_by_rounding() {
     let tenth: Vec<f64> = (0..10).map(|i| 0.1 * (1.0 + f64::from(i % 3 - 1) * f64::EPSILON)).collect();
     assert_eq!(value(&exact(&tenth), "rank_energy"), 9.0);
+    for c in (1..40).map(|i| 0.1 * f64::from(i)) {
+        assert_eq!(value(&exact(&vec![c; 1000]), "rank_energy"), 900.0, "c = {c}");
+    }
     let half = MetricOptions { energy: 0.5, ..Default::default() };
     let q = quantities(&Spectrum::exact(HAND.to_vec()), &half);
     assert_eq!(value(&q, "rank_energy"), 1.0);
@@ -251,6 +270,15 @@ fn scaling_by_a_power_of_two_leaves_every_bit_of_a_ratio() {
     for (a, b) in a.iter().zip(&b) {
         let c = if metric(a.name).unwrap().unit == Unit::Curvature { 0.125 } else { 1.0 };
         assert_eq!((c * a.value).to_bits(), b.value.to_bits(), "{}", a.name);
+    }
+}
+
+#[test]
+fn sums_of_integers_are_exact() {
+    for n in 1..80 {
+        let q = exact(&(1..=n).map(f64::from).collect::<Vec<_>>());
+        assert_eq!(value(&q, "trace"), f64::from(n * (n + 1) / 2));
+        assert_eq!(value(&q, "trace_over_lambda_max"), f64::from(n + 1) / 2.0);
     }
 }
 
@@ -343,6 +371,79 @@ fn a_count_from_an_unfinished_quadrature_carries_the_stieltjes_bound() {
     assert!((get(&q, "negative_fraction").unwrap().uncertainty.unwrap().size() - 0.6).abs() < 1e-14);
     assert!((get(&q, "rank_numerical").unwrap().uncertainty.unwrap().size() - 120.0).abs() < 1e-12);
     assert!(get(&q, "trace").unwrap().uncertainty.unwrap().size() < 1e-12);
+}
+
+/// Diagonal operators, on which signs have no spread: what is left is the error of the quadrature, which a standard error
+/// over the probes would call zero. It must be covered by what is reported, for spectra that crowd at zero over five
+/// decades, on one or both sides, fill an interval, sit on a few points, or follow a power law.
+#[test]
+fn the_reported_error_covers_the_quadrature_where_the_probes_agree() {
+    let n = 600_u32;
+    let t = |i: u32| f64::from(i) / f64::from(n);
+    let decay = |i: u32| if i < 9 { 10.0 - f64::from(i) } else { 0.5 * (-12.0 * t(i)).exp() };
+    let sign = |i: u32, every: u32| if i.is_multiple_of(every) { -1.0 } else { 1.0 };
+    let spectra: [(&str, Vec<f64>); 6] = [
+        ("one-sided decay", (0..n).map(decay).collect()),
+        ("two-sided decay", (0..n).map(|i| decay(i) * sign(i, 2)).collect()),
+        ("lopsided decay", (0..n).map(|i| if i % 7 == 0 && i > 8 { -0.1 * decay(i) } else { decay(i) }).collect()),
+        ("interval", (0..n).map(|i| t(i) - 0.3).collect()),
+        ("low rank and noise", (0..n).map(|i| if i < 20 { 10.0 / t(i + 1) } else { (37.0 * t(i)).sin() }).collect()),
+        ("power law", (0..n).map(|i| f64::from(i + 1).powf(-1.2) * sign(i, 3)).collect()),
+    ];
+    for (name, l) in spectra {
+        let a = eigenlens_linalg::operator::DenseOperator::diagonal(&l);
+        let rules =
+            crate::slq::slq(&a, &crate::slq::SlqOptions { probes: 2, steps: 40, ..Default::default() }).unwrap();
+        let (q, e) = (quantities(&rules.spectrum(), &MetricOptions::default()), exact(&l));
+        for key in [
+            "trace",
+            "frobenius",
+            "nuclear",
+            "participation_ratio",
+            "rank_numerical",
+            "rank_effective",
+            "rank_energy",
+            "negative_count",
+            "negative_mass",
+            "entropy",
+            "gini",
+            "kurtosis",
+        ] {
+            let (got, want) = (get(&q, key).unwrap(), value(&e, key));
+            let (error, reported) = ((got.value - want).abs(), got.uncertainty.unwrap().size());
+            assert!(
+                error <= 2.0 * reported + 1e-11 * want.abs(),
+                "{key} of {name}: off by {error:.2e} ± {reported:.2e}"
+            );
+        }
+        assert!(get(&q, "nuclear").unwrap().uncertainty.unwrap().size() < 0.25 * value(&e, "nuclear"), "{name}");
+    }
+}
+
+#[test]
+fn a_side_of_zero_without_nodes_is_not_taken_for_empty() {
+    let probe = Probe { nodes: vec![0.1, 2.0], weights: vec![0.9, 0.1], stop: Stop::MaxSteps };
+    let mass = |bottom: Vec<Pair>| {
+        let s = Spectrum::Quadrature { dim: 10, probes: vec![probe.clone(); 2], top: vec![], bottom };
+        let q = get(&quantities(&s, &MetricOptions::default()), "negative_mass").copied().unwrap();
+        (q.value, q.uncertainty.unwrap().size())
+    };
+    let nuclear = 0.9 * 0.1 + 0.1 * 2.0;
+    // Weight 0.9 may reach down to −0.3, or to −0.1 if nobody knows; and nowhere if λ_p is not negative.
+    for (bottom, want) in [(vec![], 0.09), (pairs(&[(-0.2, 0.1)]), 0.27), (pairs(&[(0.0, 0.0)]), 0.0)] {
+        let (value, error) = mass(bottom);
+        assert!(value == 0.0 && (error - want / nuclear).abs() < 1e-14, "{error}");
+    }
+}
+
+#[test]
+fn one_step_says_nothing_about_its_own_error() {
+    let probe = Probe { nodes: vec![1.0], weights: vec![1.0], stop: Stop::MaxSteps };
+    let q = quantities(&quadrature(10, vec![probe; 3]), &MetricOptions::default());
+    assert_eq!(get(&q, "trace").unwrap().uncertainty.unwrap().size(), 0.0);
+    for key in ["frobenius", "nuclear", "gini", "rank_effective"] {
+        assert!(get(&q, key).unwrap().uncertainty.unwrap().size().is_nan(), "{key}");
+    }
 }
 
 #[test]
