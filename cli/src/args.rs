@@ -267,11 +267,9 @@ fn one_line(error: &clap::Error) -> Failure {
     let failure = Failure::new(what.trim_end_matches('.').replace('\'', "`"));
     let context = error.context().find(|(kind, _)| *kind == clap::error::ContextKind::InvalidSubcommand);
     if let (None, Some((_, clap::error::ContextValue::String(name)))) = (tip, context) {
-        let known: Vec<&str> = if text.contains("eigenlens data") {
-            vec!["list", "show", "export"]
-        } else {
-            vec!["run", "check", "data", "report", "completions"]
-        };
+        let root = Cli::command();
+        let asked = root.get_subcommands().find(|c| usage.is_some_and(|u| u.contains(&format!(" {} ", c.get_name()))));
+        let known = asked.unwrap_or(&root).get_subcommands().map(clap::Command::get_name);
         return failure.did_you_mean(name, known);
     }
     match (tip, usage) {

@@ -163,7 +163,7 @@ fn quadrature(values: &[f64], noise: &mut Numbers) -> Spectrum {
             }
             let total: f64 = weights.iter().sum();
             weights.iter_mut().for_each(|w| *w /= total);
-            (nodes, weights)
+            Probe { nodes, weights }
         })
         .collect();
     Spectrum::Quadrature {

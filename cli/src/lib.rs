@@ -3,6 +3,7 @@
 //! Nothing here knows how a derivative is taken; the crates below do.
 
 pub mod args;
+pub mod commands;
 pub mod config;
 pub mod error;
 #[cfg(test)]
@@ -12,6 +13,7 @@ pub mod machine;
 pub mod npz;
 pub mod numbers;
 pub mod output;
+pub mod pipeline;
 pub mod progress;
 pub mod quantities;
 pub mod report;

@@ -1,2 +1,5 @@
-//! eigenlens
-fn main() {}
+//! The program `eigenlens`. All it does is in the library beside it.
+
+fn main() -> std::process::ExitCode {
+    eigenlens::commands::main(std::env::args_os().collect()).into()
+}

@@ -86,10 +86,8 @@ pub fn typeset(text: &str) -> String {
             && (chars[i - 1].is_ascii_digit() || chars[i - 1] == ')')
             && chars.get(i + 1).is_some_and(|c| c.is_ascii_digit() || *c == '-');
         if exponent {
-            let mantissa_is_one = out.ends_with('1') && !out.ends_with(|c: char| c == '.') && {
-                let before = out.chars().rev().nth(1);
-                before.is_none_or(|c| !c.is_ascii_digit() && c != '.')
-            };
+            let before = out.chars().rev().nth(1);
+            let mantissa_is_one = out.ends_with('1') && before.is_none_or(|c| !c.is_ascii_digit() && c != '.');
             if mantissa_is_one {
                 out.pop();
                 out.push_str("10");

@@ -8,15 +8,17 @@ use super::ridges::{self, Ridge};
 use crate::error::Result;
 use crate::results::{CurvePoint, Measured, RunResult, Scores, Spectrum};
 
+/// A part of the data and its scores at a point of training.
+type Part = (&'static str, fn(&CurvePoint) -> Option<Scores>);
+
 /// Loss and accuracy (or R²) after every epoch, on each part of the data.
 ///
 /// # Errors
 /// Only if plotters can't draw.
 pub fn training(result: &RunResult) -> Result<Vec<String>> {
-    let parts: [(&str, fn(&CurvePoint) -> Option<Scores>); 3] =
-        [("train", |p| Some(p.train)), ("validation", |p| p.validation), ("test", |p| p.test)];
+    let parts: [Part; 3] = [("train", |p| Some(p.train)), ("validation", |p| p.validation), ("test", |p| p.test)];
     let series = |value: fn(&Scores) -> Option<f64>| -> Vec<Series> {
-        let line = |(k, (label, scores)): (usize, &(&str, fn(&CurvePoint) -> Option<Scores>))| {
+        let line = |(k, (label, scores)): (usize, &Part)| {
             let point =
                 |p: &CurvePoint| Some(Point { x: p.epoch as f64, y: scores(p).as_ref().and_then(value)?, error: None });
             let points = result.training.curve.iter().filter_map(point).collect();

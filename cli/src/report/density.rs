@@ -5,7 +5,7 @@
 //! first: it knows the mass around a node, not the place of every eigenvalue.
 
 use super::axis::Scale;
-use crate::results::Spectrum;
+use crate::results::{Probe, Spectrum};
 
 /// Bins per unit of the axis, which is a decade away from 0.
 pub const PER_DECADE: f64 = 8.0;
@@ -74,8 +74,7 @@ impl Density {
                 Self { start, counts, errors: None }
             }
             Spectrum::Quadrature { dim, probes, .. } => {
-                let each: Vec<Vec<f64>> =
-                    probes.iter().map(|(nodes, weights)| smear(nodes, weights, *dim, bins, place)).collect();
+                let each: Vec<Vec<f64>> = probes.iter().map(|p| smear(p, *dim, bins, place)).collect();
                 let n = each.len() as f64;
                 let mean: Vec<f64> = (0..bins).map(|i| each.iter().map(|p| p[i]).sum::<f64>() / n.max(1.0)).collect();
                 let variance = |i: usize| each.iter().map(|p| (p[i] - mean[i]).powi(2)).sum::<f64>() / (n - 1.0);
@@ -99,9 +98,9 @@ impl Density {
 }
 
 /// p times the weights of one probe, spread over the bins; what falls over an end goes to the last bin there.
-fn smear(nodes: &[f64], weights: &[f64], dim: usize, bins: usize, place: impl Fn(f64) -> f64) -> Vec<f64> {
+fn smear(probe: &Probe, dim: usize, bins: usize, place: impl Fn(f64) -> f64) -> Vec<f64> {
     let mut out = vec![0.0; bins];
-    for (&x, &w) in nodes.iter().zip(weights).filter(|(x, w)| x.is_finite() && **w > 0.0) {
+    for (&x, &w) in probe.nodes.iter().zip(&probe.weights).filter(|(x, w)| x.is_finite() && **w > 0.0) {
         let centre = place(x);
         let nearest = centre.floor();
         let kernel: Vec<(usize, f64)> = (-3..=3)
@@ -124,6 +123,7 @@ mod tests {
     use super::*;
 
     fn quadrature(probes: Vec<(Vec<f64>, Vec<f64>)>) -> Spectrum {
+        let probes = probes.into_iter().map(|(nodes, weights)| Probe { nodes, weights }).collect();
         Spectrum::Quadrature { dim: 100, probes, top: vec![], bottom: vec![] }
     }
 

@@ -155,11 +155,13 @@ fn rug(root: &Root<'_>, spectrum: &Spectrum, frame: Frame, x: &dyn Fn(f64) -> i3
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::results::Probe;
 
     #[test]
     fn rows_of_both_kinds_are_drawn() {
         let exact = Spectrum::Exact(vec![-1.0, 0.0, 0.0, 3.0]);
-        let probes = vec![(vec![0.1, 2.0], vec![0.5, 0.5]), (vec![0.2, 2.5], vec![0.4, 0.6])];
+        let probe = |a, b| Probe { nodes: vec![a, b], weights: vec![0.5, 0.5] };
+        let probes = vec![probe(0.1, 2.0), probe(0.2, 2.5)];
         let slq = Spectrum::Quadrature { dim: 4, probes, top: vec![], bottom: vec![] };
         let rows = [Ridge { epoch: 0, spectrum: &exact }, Ridge { epoch: 5, spectrum: &slq }];
         let svg = svg(&rows, 1, 1e-6, "layer 1").unwrap().unwrap();

@@ -16,7 +16,7 @@ use crate::config::Task;
 use crate::error::{Failure, Result};
 
 pub use metrics::{HEADER, Row, metrics_csv, rows};
-pub use spectrum::Spectrum;
+pub use spectrum::{Probe, Spectrum};
 
 /// Version of the form of `result.json`; a change that breaks readers raises it.
 pub const SCHEMA: u32 = 1;

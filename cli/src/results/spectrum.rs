@@ -12,6 +12,15 @@ use super::Pair;
 use crate::error::{Failure, Result};
 use crate::npz::{self, Array};
 
+/// The Gauss quadrature of one random probe.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Probe {
+    /// λ_j, ascending.
+    pub nodes: Vec<f64>,
+    /// ω_j; they sum to 1.
+    pub weights: Vec<f64>,
+}
+
 /// The spectrum of a symmetric matrix of dimension p.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Spectrum {
@@ -21,8 +30,8 @@ pub enum Spectrum {
     Quadrature {
         /// p.
         dim: usize,
-        /// Nodes and weights of each probe.
-        probes: Vec<(Vec<f64>, Vec<f64>)>,
+        /// One quadrature per probe.
+        probes: Vec<Probe>,
         /// Largest eigenvalues, descending.
         top: Vec<Pair>,
         /// Smallest eigenvalues, ascending.
@@ -44,8 +53,8 @@ impl Spectrum {
         match self {
             Spectrum::Exact(values) => values.clone(),
             Spectrum::Quadrature { probes, top, bottom, .. } => {
-                let weighty = |(nodes, weights): &(Vec<f64>, Vec<f64>)| {
-                    let both = nodes.iter().zip(weights);
+                let weighty = |p: &Probe| {
+                    let both = p.nodes.iter().zip(&p.weights);
                     both.filter(|(_, w)| **w > 0.0).map(|(x, _)| *x).collect::<Vec<_>>()
                 };
                 probes.iter().flat_map(weighty).chain(top.iter().chain(bottom).map(|p| p.value)).collect()
@@ -59,16 +68,15 @@ impl Spectrum {
         match self {
             Spectrum::Exact(values) => npz::write(&[dim, ("eigenvalues", Array::F64(values.clone()))]),
             Spectrum::Quadrature { probes, top, bottom, .. } => {
-                let column = |f: fn(&(Vec<f64>, Vec<f64>)) -> &Vec<f64>| {
-                    Array::F64(probes.iter().flat_map(|p| f(p).iter().copied()).collect())
-                };
-                let number = probes.iter().enumerate().flat_map(|(i, p)| std::iter::repeat_n(i as i64, p.0.len()));
+                let nodes = probes.iter().flat_map(|p| p.nodes.iter().copied()).collect();
+                let weights = probes.iter().flat_map(|p| p.weights.iter().copied()).collect();
+                let number = probes.iter().enumerate().flat_map(|(i, p)| std::iter::repeat_n(i as i64, p.nodes.len()));
                 let values = |pairs: &[Pair]| Array::F64(pairs.iter().map(|p| p.value).collect());
                 let residuals = |pairs: &[Pair]| Array::F64(pairs.iter().map(|p| p.residual).collect());
                 npz::write(&[
                     dim,
-                    ("nodes", column(|p| &p.0)),
-                    ("weights", column(|p| &p.1)),
+                    ("nodes", Array::F64(nodes)),
+                    ("weights", Array::F64(weights)),
                     ("probe", Array::I64(number.collect())),
                     ("top", values(top)),
                     ("top_residuals", residuals(top)),
@@ -115,14 +123,14 @@ fn parse(bytes: &[u8]) -> Result<Spectrum, String> {
     if nodes.len() != weights.len() || nodes.len() != probe.len() {
         return Err("nodes, weights and probe differ in length".to_owned());
     }
-    let mut probes: Vec<(Vec<f64>, Vec<f64>)> = Vec::new();
+    let mut probes: Vec<Probe> = Vec::new();
     for (i, &k) in probe.iter().enumerate() {
         if i == 0 || k != probe[i - 1] {
-            probes.push(Default::default());
+            probes.push(Probe::default());
         }
         let last = probes.last_mut().expect("just pushed");
-        last.0.push(nodes[i]);
-        last.1.push(weights[i]);
+        last.nodes.push(nodes[i]);
+        last.weights.push(weights[i]);
     }
     Ok(Spectrum::Quadrature { dim: usize::try_from(dim).map_err(|_| "dim is negative")?, probes, top, bottom })
 }

@@ -106,7 +106,10 @@ fn spectra_come_back_from_their_files() {
 fn probes_may_differ_in_length() {
     let spectrum = Spectrum::Quadrature {
         dim: 9,
-        probes: vec![(vec![1.0], vec![1.0]), (vec![0.0, 2.0], vec![0.5, 0.5])],
+        probes: vec![
+            Probe { nodes: vec![1.0], weights: vec![1.0] },
+            Probe { nodes: vec![0.0, 2.0], weights: vec![0.5, 0.5] },
+        ],
         top: vec![Pair { value: 2.0, residual: 1e-9 }],
         bottom: vec![],
     };
