@@ -9,14 +9,17 @@
 //! algorithm for large eigenproblems* (2001); Kuczyński & Woźniakowski, *Estimating the largest eigenvalue by the power
 //! and Lanczos algorithms with a random start* (1992); Parlett, *The Symmetric Eigenvalue Problem*, ch. 4, 11, 13.
 
+mod search;
 mod space;
 
-use space::{RitzPairs, Space};
+use search::Search;
+use space::Space;
 
 use crate::dense::{self, DenseError};
 use crate::gemm::{Par, View, Write, gemm};
-use crate::lanczos::{ASYMMETRY, Basis, invariant_tolerance, norm};
+use crate::lanczos::{ASYMMETRY, Basis, invariant_tolerance};
 use crate::operator::{LinearOperator, to_dense};
+use crate::reduce::norm2;
 use crate::stop::Stop;
 
 /// Which end of the spectrum (algebraic order).
@@ -177,8 +180,7 @@ pub fn eigs_from(a: &dyn LinearOperator, starts: &[f64], options: &Options) -> E
     }
     let rescue = n <= RESCUE * options.dense_up_to && 2 * n + target.pairs() <= options.max_products;
     let budget = if rescue { n } else { options.max_products.saturating_sub(target.pairs()).max(1) };
-    let mut search =
-        Search { space: &mut space, target: &target, options, budget, locked_values: Vec::new(), checks: 0 };
+    let mut search = Search::new(&mut space, &target, options, budget);
     match search.run(starts) {
         Err(Stop::MaxSteps) if rescue => solve_densely(a, space, &target, options),
         Err(stop @ (Stop::NonFinite | Stop::NotSymmetric)) => Eigs::empty(stop, &space),
@@ -225,206 +227,13 @@ impl Target {
     }
 }
 
-/// The probability, accepted for each check, that a random start misses an eigenvalue it should have seen.
-const MISS: f64 = 1e-4;
-
-/// Widest block; more columns per product gain little, and the basis has to hold several blocks.
-const WIDEST: usize = 8;
-
-struct Search<'s, 'a> {
-    space: &'s mut Space<'a>,
-    target: &'s Target,
-    options: &'s Options,
-    /// Products allowed to the search.
-    budget: usize,
-    /// Values of the locked rows, in their order.
-    locked_values: Vec<f64>,
-    checks: usize,
-}
-
-/// How many of the active Ritz pairs belong to the wanted ones at either end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Wanted {
-    upper: usize,
-    lower: usize,
-}
-
-/// What one search came to.
-struct Outcome {
-    /// Pairs locked.
-    found: usize,
-    /// Locked and active vectors spanned the whole space: nothing was left to be missed.
-    everything: bool,
-}
-
-impl Search<'_, '_> {
-    /// Searches until the wanted pairs are locked and the checks have found nothing more. On `Err(MaxSteps)` the best
-    /// pairs are locked too.
-    fn run(&mut self, starts: &[f64]) -> Result<(), Stop> {
-        let n = self.space.dim();
-        let random;
-        let first = if starts.is_empty() {
-            random = self.space.random(1);
-            &random
-        } else {
-            starts
-        };
-        let mut all = self.phase(first, first.len() / n)?.everything;
-        let mut width = 1;
-        while !all && self.checks < self.options.checks {
-            let starts = self.space.random(width.min(n - self.space.locked()));
-            let outcome = self.phase(&starts, starts.len() / n)?;
-            all = outcome.everything;
-            if outcome.found == 0 {
-                self.checks += 1;
-            } else {
-                // Repeated eigenvalues: look for several copies at once.
-                self.checks = 0;
-                width = (2 * width).min(WIDEST);
-            }
-        }
-        if all {
-            self.checks = self.options.checks;
-        }
-        Ok(())
-    }
-
-    /// One search in the complement of the locked vectors; locks what belongs to the wanted pairs.
-    fn phase(&mut self, starts: &[f64], width: usize) -> Result<Outcome, Stop> {
-        let free = self.space.dim() - self.space.locked();
-        let n = self.space.dim();
-        let order = self.options.basis.max(self.target.pairs() + 4 * width).min(free);
-        self.space.begin(order, starts)?;
-        if self.space.width() == 0 {
-            self.space.inject();
-        }
-        let begun = self.space.products;
-        // The Ritz problem costs about 20 p³ flops, a step 8 n p: look at each step if that is little in comparison.
-        let every = |p: usize| if n > 4 * p * p { 1 } else { 4.max(p / 10) };
-        let mut since = 0;
-        loop {
-            let tired = self.space.products > 0 && self.space.products + self.space.width() > self.budget;
-            if tired && self.space.active() == 0 {
-                return Err(Stop::MaxSteps);
-            }
-            if !tired {
-                self.space.expand()?;
-                since += 1;
-            }
-            let full = self.space.active() + self.space.width().max(1) > order;
-            if !(tired || full || since >= every(self.space.active()) || self.space.invariant()) {
-                continue;
-            }
-            since = 0;
-            let ritz = self.space.ritz()?;
-            let wanted = self.wanted(&ritz);
-            let steps = (self.space.products - begun) / width;
-            let done = self.done(&ritz, wanted, steps);
-            if done || tired {
-                let chosen = chosen(wanted, ritz.values.len());
-                let outcome = Outcome { found: chosen.len(), everything: self.space.exhausted() };
-                self.locked_values.extend(chosen.iter().map(|&i| ritz.values[i]));
-                self.space.lock(&ritz, &chosen);
-                return if done { Ok(outcome) } else { Err(Stop::MaxSteps) };
-            }
-            if full {
-                let keep = self.keep(wanted, ritz.values.len(), order);
-                self.space.restart(&ritz, &keep);
-            }
-            if self.space.invariant() {
-                self.space.inject();
-            }
-        }
-    }
-
-    /// tol ‖A‖, not below rounding.
-    fn threshold(&self) -> f64 {
-        self.options.tol.max(f64::EPSILON) * self.space.scale
-    }
-
-    /// How many Ritz values belong to the wanted ones: i is in if fewer than k come before it, where a locked value that
-    /// is equal to within the tolerance comes first (so that a search ends when it finds only equals).
-    fn wanted(&self, ritz: &RitzPairs) -> Wanted {
-        let (margin, p) = (self.threshold(), ritz.values.len());
-        let above = |x: f64| self.locked_values.iter().filter(|&&l| l >= x - margin).count();
-        let below = |x: f64| self.locked_values.iter().filter(|&&l| l <= x + margin).count();
-        let upper = (0..p).take_while(|&i| above(ritz.values[i]) + i < self.target.upper).count();
-        let lower = (0..p).take_while(|&i| below(ritz.values[p - 1 - i]) + i < self.target.lower).count();
-        Wanted { upper, lower }
-    }
-
-    /// Whether this search can end.
-    fn done(&self, ritz: &RitzPairs, wanted: Wanted, steps: usize) -> bool {
-        if self.space.exhausted() {
-            return true;
-        }
-        let (p, threshold) = (ritz.values.len(), self.threshold());
-        if self.locked_values.len() + p < self.target.pairs() || wanted.upper + wanted.lower > p {
-            return false;
-        }
-        let converged = |i: usize| ritz.residuals[i] <= threshold;
-        let found = wanted.upper + wanted.lower > 0;
-        if found {
-            return chosen(wanted, p).into_iter().all(converged);
-        }
-        // Nothing here belongs to the wanted pairs. Has the search gone on long enough to be sure?
-        if self.space.invariant() {
-            return true;
-        }
-        let mut locked = self.locked_values.clone();
-        locked.sort_by(f64::total_cmp);
-        let reach = (ritz.values[0] + ritz.residuals[0], ritz.values[p - 1] - ritz.residuals[p - 1]);
-        let upper = self.target.upper == 0 || converged(0) || {
-            let bound = locked[locked.len() - self.target.upper];
-            self.surely_seen((bound - ritz.values[0]) / (bound - reach.1), steps)
-        };
-        let lower = self.target.lower == 0 || converged(p - 1) || {
-            let bound = locked[self.target.lower - 1];
-            self.surely_seen((ritz.values[p - 1] - bound) / (reach.0 - bound), steps)
-        };
-        upper && lower
-    }
-
-    /// Kuczyński & Woźniakowski 1992, theorem 4.2: from a random start the largest Ritz value of j Lanczos steps is below
-    /// λ_max − ε (λ_max − λ_min) with probability at most 1.648 √n exp(−√ε (2j − 1)).
-    fn surely_seen(&self, gap: f64, steps: usize) -> bool {
-        let n = (self.space.dim() - self.space.locked()) as f64;
-        gap > 0.0 && 1.648 * n.sqrt() * (-gap.sqrt() * (2.0 * steps as f64 - 1.0)).exp() <= MISS
-    }
-
-    /// Ritz pairs to keep at a restart: the wanted ones and half of the others, shared between the ends.
-    fn keep(&self, wanted: Wanted, p: usize, order: usize) -> Vec<usize> {
-        let (upper, lower) = (self.target.upper > 0, self.target.lower > 0);
-        let mut keep =
-            Wanted { upper: wanted.upper.max(usize::from(upper)), lower: wanted.lower.max(usize::from(lower)) };
-        let room = order.saturating_sub(2 * self.space.width().max(1)).min(p);
-        let extra = (p.saturating_sub(keep.upper + keep.lower) / 2).min(room.saturating_sub(keep.upper + keep.lower));
-        match (upper, lower) {
-            (true, true) => {
-                keep.upper += extra.div_ceil(2);
-                keep.lower += extra / 2;
-            }
-            (true, false) => keep.upper += extra,
-            _ => keep.lower += extra,
-        }
-        chosen(keep, p)
-    }
-}
-
-/// The first and the last indices below p, without repetition.
-fn chosen(wanted: Wanted, p: usize) -> Vec<usize> {
-    let upper = wanted.upper.min(p);
-    let lower = wanted.lower.min(p - upper);
-    (0..upper).chain(p - lower..p).collect()
-}
-
 /// Assembles the matrix and takes the ends of its spectrum.
 fn solve_densely(a: &dyn LinearOperator, mut space: Space, target: &Target, options: &Options) -> Eigs {
     let n = a.dim();
     let matrix = to_dense(a);
     space.products += n;
     // A column of the matrix is a product with a unit vector.
-    space.scale = matrix.chunks_exact(n).map(norm).fold(0.0, f64::max);
+    space.scale = matrix.chunks_exact(n).map(norm2).fold(0.0, f64::max);
     match dense::eigen(n, &matrix) {
         Ok(e) => {
             space.scale = e.values.iter().fold(space.scale, |s, x| s.max(x.abs()));
@@ -470,7 +279,7 @@ fn finish(mut space: Space, x: Vec<f64>, target: &Target, checks: usize, options
         image.iter_mut().zip(vector).for_each(|(y, x)| *y -= value * x);
     }
     space.scale = values.iter().fold(space.scale, |s, x| s.max(x.abs()));
-    let residuals: Vec<f64> = images.chunks_exact(n).map(norm).collect();
+    let residuals: Vec<f64> = images.chunks_exact(n).map(norm2).collect();
     let allowed = (options.tol + invariant_tolerance(n)) * space.scale;
     let converged = k == target.pairs() && residuals.iter().all(|r| *r <= allowed);
     let mut basis = Basis::new(n);
@@ -493,7 +302,7 @@ fn orthonormal(n: usize, rows: &[f64]) -> Basis {
     for row in rows.chunks_exact(n) {
         let mut row = row.to_vec();
         basis.orthogonalize(1, &mut row);
-        let length = norm(&row);
+        let length = norm2(&row);
         row.iter_mut().for_each(|x| *x /= length);
         basis.push(&row);
     }

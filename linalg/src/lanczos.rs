@@ -7,11 +7,12 @@
 
 mod basis;
 
-pub(crate) use basis::{Basis, norm};
+pub(crate) use basis::Basis;
 
 use rayon::prelude::*;
 
 use crate::operator::LinearOperator;
+use crate::reduce::norm2;
 use crate::stop::Stop;
 use crate::tridiagonal::Tridiagonal;
 
@@ -90,7 +91,7 @@ impl Factorization {
     /// NaN or infinity ends it with `NonFinite`.
     pub fn new(start: &[f64]) -> Self {
         let n = start.len();
-        let start_norm = norm(start);
+        let start_norm = norm2(start);
         let mut basis = Basis::new(n);
         let stop = if !start_norm.is_finite() {
             Some(Stop::NonFinite)
@@ -199,7 +200,7 @@ impl Factorization {
         assert!(self.stop.is_none(), "this Lanczos run has ended: {}", self.stop());
         assert_eq!(w.len(), self.n, "a product of a {}-dimensional operator", self.n);
         self.products += 1;
-        let length = norm(w);
+        let length = norm2(w);
         if !length.is_finite() {
             self.stop = Some(Stop::NonFinite);
             return;
@@ -220,7 +221,7 @@ impl Factorization {
             self.stop = Some(Stop::NotSymmetric);
             return;
         }
-        let (alpha, beta) = (coefficients[k], norm(w));
+        let (alpha, beta) = (coefficients[k], norm2(w));
         if !(alpha.is_finite() && beta.is_finite()) {
             self.stop = Some(Stop::NonFinite);
             return;
@@ -244,9 +245,9 @@ impl Factorization {
         let k = self.steps();
         let (near, all) = (k.saturating_sub(1)..k + 1, 0..k + 1);
         let local = self.basis.orthogonalize_once(near.clone(), 1, w);
-        let before = norm(w);
+        let before = norm2(w);
         let mut total = self.basis.orthogonalize_once(all.clone(), 1, w);
-        if norm(w) < std::f64::consts::FRAC_1_SQRT_2 * before {
+        if norm2(w) < std::f64::consts::FRAC_1_SQRT_2 * before {
             for (t, h) in total.iter_mut().zip(self.basis.orthogonalize_once(all, 1, w)) {
                 *t += h;
             }

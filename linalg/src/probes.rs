@@ -9,6 +9,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
+use crate::reduce::norm2;
+
 /// How the entries of a probe are distributed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Distribution {
@@ -77,8 +79,7 @@ pub fn gaussian(seed: u64, index: u64, out: &mut [f64]) {
 /// Fills `out` with a vector that is uniform on the unit sphere (a normalised Gaussian: Muller 1959).
 pub fn sphere(seed: u64, index: u64, out: &mut [f64]) {
     gaussian(seed, index, out);
-    // The entries are of order one, so a plain sum of squares neither overflows nor vanishes.
-    let norm = out.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let norm = norm2(out);
     for x in out {
         *x /= norm;
     }
@@ -120,8 +121,8 @@ mod tests {
     fn sphere_probes_have_unit_length() {
         for n in [1, 2, 1000] {
             let x = Distribution::Sphere.probe(5, 2, n);
-            let norm = x.iter().map(|x| x * x).sum::<f64>().sqrt();
-            assert!((norm - 1.0).abs() < 4.0 * (n as f64).sqrt() * f64::EPSILON, "n = {n}: {norm}");
+            let norm = norm2(&x);
+            assert!((norm - 1.0).abs() < 4.0 * f64::EPSILON, "n = {n}: {norm}");
         }
     }
 

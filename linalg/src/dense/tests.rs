@@ -134,19 +134,34 @@ fn d1_scaling_by_powers_of_two_is_exact() {
     }
 }
 
-/// The degree is fixed by n, so pools of any size give the same bits; order 600 is above the threshold.
+/// The degree decides the bits, the number of threads does not. If faer's parallel result ceases to differ from the
+/// sequential one, the rule in `parts` can go.
 #[test]
 fn threads_do_not_change_the_bits() {
-    for n in [400, 600] {
-        let a = random(n, 9);
-        let run = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| (eigenvalues(n, &a).unwrap(), eigen(n, &a).unwrap()))
-        };
+    let n = 400;
+    let a = random(n, 9);
+    for par in [Par::Seq, Par::rayon(2), Par::rayon(8)] {
+        let both = || (eigenvalues_with(n, &a, par).unwrap(), eigen_with(n, &a, par).unwrap());
+        let run = |threads: usize| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(both);
         let one = run(1);
-        assert!(one == run(2) && one == run(3), "n = {n}");
-        assert!(one == (eigenvalues(n, &a).unwrap(), eigen(n, &a).unwrap()), "outside a pool, n = {n}");
+        assert!(one == run(2) && one == run(3), "{par:?}");
+        assert!(one == both(), "outside a pool, {par:?}");
     }
+    let values = |par| eigenvalues_with(n, &a, par).unwrap();
+    assert_ne!(values(Par::Seq), values(Par::rayon(2)));
+}
+
+/// The choice of degree itself, at an order where the work is split.
+#[test]
+fn pools_do_not_change_the_bits_above_the_threshold() {
+    let n = 530;
+    assert_eq!(parts(n), Par::rayon(2));
+    let a = random(n, 9);
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| eigenvalues(n, &a).unwrap())
+    };
+    assert_eq!(run(1), run(2));
 }
 
 #[test]

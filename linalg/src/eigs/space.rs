@@ -9,9 +9,10 @@
 //! found an invariant space.
 
 use crate::dense;
-use crate::lanczos::{Basis, invariant_tolerance, norm};
+use crate::lanczos::{Basis, invariant_tolerance};
 use crate::operator::LinearOperator;
 use crate::probes::gaussian;
+use crate::reduce::norm2;
 use crate::stop::Stop;
 
 /// Ritz values in descending order with what is needed of their vectors.
@@ -102,7 +103,7 @@ impl<'a> Space<'a> {
         self.order = order + 2 * (starts.len() / self.n.max(1)).max(1) + 1;
         self.h = vec![0.0; self.order * self.order];
         for start in starts.chunks_exact(self.n) {
-            if !norm(start).is_finite() {
+            if !norm2(start).is_finite() {
                 return Err(Stop::NonFinite);
             }
             self.push(start.to_vec());
@@ -128,14 +129,14 @@ impl<'a> Space<'a> {
 
     /// Orthogonalises x against everything and appends it as an uncoupled residual row unless nothing is left of it.
     fn push(&mut self, mut x: Vec<f64>) {
-        let before = norm(&x);
+        let before = norm2(&x);
         self.basis.orthogonalize(1, &mut x);
-        let length = norm(&x);
+        let length = norm2(&x);
         if self.basis.len() < self.n && length > invariant_tolerance(self.n) * before {
             x.iter_mut().for_each(|x| *x /= length);
             // A vector that was almost inside the space has lost digits to it.
             self.basis.orthogonalize(1, &mut x);
-            let length = norm(&x);
+            let length = norm2(&x);
             x.iter_mut().for_each(|x| *x /= length);
             self.basis.push(&x);
             self.width += 1;
@@ -150,7 +151,7 @@ impl<'a> Space<'a> {
         self.a.apply(b, &self.basis.rows()[first * n..(first + b) * n], &mut w);
         self.products += b;
         for w in w.chunks_exact(n) {
-            let length = norm(w);
+            let length = norm2(w);
             if !length.is_finite() {
                 return Err(Stop::NonFinite);
             }
@@ -187,7 +188,7 @@ impl<'a> Space<'a> {
                     self.h[(p + j) * self.order + self.active + r] = c[total + r];
                 }
             }
-            let beta = norm(w);
+            let beta = norm2(w);
             if self.basis.len() < n && beta > invariant_tolerance(n) * self.scale {
                 w.iter_mut().for_each(|x| *x /= beta);
                 self.basis.push(w);
@@ -206,7 +207,7 @@ impl<'a> Space<'a> {
         let order = (0..p).rev();
         let residual = |i: usize| {
             let coupling = |j: usize| (0..p).map(|a| self.h[a * self.order + p + j] * e.vector(i)[a]).sum::<f64>();
-            norm(&(0..self.width).map(coupling).collect::<Vec<_>>())
+            norm2(&(0..self.width).map(coupling).collect::<Vec<_>>())
         };
         Ok(RitzPairs {
             values: order.clone().map(|i| e.values[i]).collect(),

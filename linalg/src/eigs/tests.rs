@@ -40,7 +40,7 @@ fn verify(a: &dyn LinearOperator, spectrum: &[f64], k: usize, end: End, found: &
         let mut r = vec![0.0; n];
         a.apply(1, found.vector(i), &mut r);
         r.iter_mut().zip(found.vector(i)).for_each(|(r, v)| *r -= x * v);
-        assert!((norm(&r) - found.residuals[i]).abs() <= 1e-13 * scale);
+        assert!((norm2(&r) - found.residuals[i]).abs() <= 1e-13 * scale);
     }
     assert!(found.orthogonality <= 1e-13, "{:e}", found.orthogonality);
     assert!(found.scale <= scale * (1.0 + 1e-12));

@@ -8,7 +8,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::gemm::{Par, View, Write, gemm};
-use crate::tridiagonal::power_of_two;
+use crate::reduce::max_abs;
 
 /// Below this many values in the basis one thread does it all: waking the pool costs about 10 µs, the time in which one
 /// core reads 100 kB from its cache. It changes who computes a chunk, not the result.
@@ -124,7 +124,7 @@ impl Basis {
         for i in 0..k {
             gram[i * k + i] -= 1.0;
         }
-        gram.iter().fold(0.0, |worst: f64, x| worst.max(x.abs()))
+        max_abs(&gram)
     }
 
     /// h = w Vᵀ for k rows of V, (b, k).
@@ -212,48 +212,18 @@ fn add_up(mut parts: Vec<Vec<f64>>, len: usize) -> Vec<f64> {
     parts.pop().unwrap_or_else(|| vec![0.0; len])
 }
 
-/// ‖x‖ without overflow or underflow; NaN or infinity if an entry is.
-pub(crate) fn norm(x: &[f64]) -> f64 {
-    let square = pairwise(x, &|x| x * x);
-    if square.is_nan() || (square > 1e-280 && square < 1e280) {
-        return square.sqrt();
-    }
-    let largest = x.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
-    if largest == 0.0 || largest.is_infinite() {
-        return largest;
-    }
-    let scale = power_of_two(largest);
-    scale * pairwise(x, &|x| (x / scale) * (x / scale)).sqrt()
-}
-
-/// Σ f(x_i), halving down to blocks of 256 with eight running sums: error O(log n ε), the same bits everywhere.
-fn pairwise(x: &[f64], f: &impl Fn(f64) -> f64) -> f64 {
-    if x.len() > 256 {
-        let (a, b) = x.split_at((x.len() / 2).next_multiple_of(256).min(x.len() - 1));
-        return pairwise(a, f) + pairwise(b, f);
-    }
-    let mut sums = [0.0; 8];
-    let (blocks, rest) = x.as_chunks::<8>();
-    for block in blocks {
-        for (s, &x) in sums.iter_mut().zip(block) {
-            *s += f(x);
-        }
-    }
-    let rest: f64 = rest.iter().map(|&x| f(x)).sum();
-    ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7])) + rest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::probes::Distribution;
+    use crate::reduce::norm2;
 
     fn random_basis(n: usize, k: usize) -> Basis {
         let mut v = Basis::new(n);
         for i in 0..k {
             let mut w = Distribution::Gaussian.probe(1, i as u64, n);
             v.orthogonalize(1, &mut w);
-            let length = norm(&w);
+            let length = norm2(&w);
             w.iter_mut().for_each(|x| *x /= length);
             v.push(&w);
         }
@@ -297,17 +267,6 @@ mod tests {
         };
         assert!(v.rows().len() >= PARALLEL);
         assert_eq!(run(1), run(3));
-    }
-
-    #[test]
-    fn norm_neither_overflows_nor_vanishes() {
-        assert_eq!(norm(&[]), 0.0);
-        assert!((norm(&[3e200, 4e200]) / 5e200 - 1.0).abs() < 1e-15);
-        assert!((norm(&[3e-200, 4e-200]) / 5e-200 - 1.0).abs() < 1e-15);
-        assert!(norm(&[1.0, f64::NAN]).is_nan());
-        assert!(norm(&[f64::NAN, 1.0]).is_nan());
-        assert_eq!(norm(&[f64::NEG_INFINITY, 1.0]), f64::INFINITY);
-        assert_eq!(norm(&vec![1.0; 10_000]), 100.0);
     }
 
     #[test]

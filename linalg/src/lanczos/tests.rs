@@ -243,9 +243,9 @@ fn a_run_can_be_grown_later_to_the_same_bits() {
 #[test]
 fn lockstep_has_the_bits_of_single_runs() {
     let n = 80;
-    let a = Prescribed::new((0..n).map(|i| (i % 13) as f64).collect(), 3);
+    let a = Prescribed::new((0..n).map(|i| (i % 5) as f64).collect(), 3);
     let mut starts = Distribution::Rademacher.probes(1, 0, 4, n);
-    starts[n..2 * n].copy_from_slice(&a.eigenvector(5));
+    starts[n..2 * n].copy_from_slice(&a.eigenvector(7));
     starts[2 * n..3 * n].fill(0.0);
     let options = Options::steps(20);
     let runs = lockstep(&a, &starts, &options);
@@ -255,7 +255,7 @@ fn lockstep_has_the_bits_of_single_runs() {
         let alone = lanczos(&a, &starts[i * n..(i + 1) * n], &options);
         assert_eq!((run.basis(), run.tridiagonal(), run.stop()), (alone.basis(), alone.tridiagonal(), alone.stop()));
     }
-    assert_eq!(runs.iter().map(Factorization::steps).collect::<Vec<_>>(), [13, 1, 0, 13]);
+    assert_eq!(runs.iter().map(Factorization::steps).collect::<Vec<_>>(), [5, 1, 0, 5]);
 }
 
 #[test]
@@ -283,8 +283,8 @@ fn residuals_are_beta_times_the_last_component() {
         let mut ax = vec![0.0; 120];
         a.apply(1, &x, &mut ax);
         let residual: Vec<f64> = ax.iter().zip(&x).map(|(ax, x)| ax - values[j] * x).collect();
-        assert!((norm(&residual) - run.beta() * y[14].abs()).abs() < 1e-13);
-        assert!((norm(&x) - 1.0).abs() < 1e-14);
+        assert!((norm2(&residual) - run.beta() * y[14].abs()).abs() < 1e-13);
+        assert!((norm2(&x) - 1.0).abs() < 1e-14);
     }
 }
 
