@@ -1,14 +1,10 @@
-//! The checks of a whole network: orders of Taylor remainders, symmetry, linearity.
+//! The checks of a graph with data: those of [`check_maps`] on what its linearizations compute.
 
 use eigenlens_linalg::{Par, Write};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 
-use super::taylor::{difference_bound, difference_error, slope};
-use super::{Report, draw};
+use super::{Maps, Report, check_maps};
 use crate::graph::NodeId;
 use crate::linearize::{At, Buffers, Exchange, Function, Linearization, Order, Workspace};
-use crate::ops::Sample;
 use crate::plan::Plan;
 
 /// A function with its data, as plain maps of θ.
@@ -65,23 +61,9 @@ impl Network<'_> {
     }
 }
 
-fn norm(v: &[f64]) -> f64 {
-    v.iter().map(|x| x * x).sum::<f64>().sqrt()
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-fn along(theta: &[f64], t: f64, v: &[f64]) -> Vec<f64> {
-    theta.iter().zip(v).map(|(x, d)| x + t * d).collect()
-}
-
-/// Checks loss, gradient and Hessian product of a network at θ on given data.
+/// Checks loss, gradient and Hessian product of a graph at θ on given data.
 ///
-/// `inputs` fills each input node of the graph; `weights` are the w_n of [`Function`]. The directions are random, of norm
-/// 1, from `seed`. Rows: the Taylor remainders of the loss fall with orders 2 and 3, that of the gradient with order 2;
-/// the product agrees with fourth-order differences of the gradient, is symmetric and linear.
+/// `inputs` fills each input node of the graph; `weights` are the w_n of [`Function`]. Rows: see [`check_maps`].
 pub fn check_function(
     name: &str,
     f: &Function<f64>,
@@ -91,47 +73,11 @@ pub fn check_function(
     seed: u64,
 ) -> Report {
     let net = Network { f, inputs, weights };
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut direction = || {
-        let mut v = draw(&mut rng, Sample::Normal, theta.len());
-        let n = norm(&v).max(f64::MIN_POSITIVE);
-        v.iter_mut().for_each(|x| *x /= n);
-        v
+    let maps = Maps {
+        loss: &|theta| net.loss(theta),
+        gradient: &|theta| net.gradient(theta),
+        hvp: &|theta, v| net.hvp(theta, v),
+        terms: weights.len(),
     };
-    let (v, u) = (direction(), direction());
-    let loss = net.loss(theta);
-    let gradient = net.gradient(theta);
-    let (hv, hu) = (net.hvp(theta, &v), net.hvp(theta, &u));
-    let (gv, vhv) = (dot(&gradient, &v), dot(&v, &hv));
-    let detail = |extra: String| format!("(seed {seed}) {extra}");
-    let mut report = Report::default();
-
-    // Rounding of a loss is a few ε times the sum of its terms' magnitudes, of a gradient likewise.
-    let terms = weights.len() as f64;
-    let loss_floor = 4.0 * f64::EPSILON * (loss.abs() + gv.abs()) * terms.sqrt().max(4.0);
-    let grad_floor = 4.0 * f64::EPSILON * (norm(&gradient) + norm(&hv)) * (theta.len() as f64).sqrt().max(8.0);
-
-    let first = slope(0.25, 24, loss_floor, |h| (net.loss(&along(theta, h, &v)) - loss - h * gv).abs());
-    report.at_least("order of F(θ+hv) - F - h g'v", name, first.order, 1.8, detail(first.describe()));
-    let second =
-        slope(0.25, 24, loss_floor, |h| (net.loss(&along(theta, h, &v)) - loss - h * gv - 0.5 * h * h * vhv).abs());
-    report.at_least("order of F(θ+hv) - F - h g'v - ½h² v'Hv", name, second.order, 2.7, detail(second.describe()));
-    let third = slope(0.25, 24, grad_floor, |h| {
-        let moved = net.gradient(&along(theta, h, &v));
-        norm(&moved.iter().zip(&gradient).zip(&hv).map(|((m, g), h0)| m - g - h * h0).collect::<Vec<_>>())
-    });
-    report.at_least("order of g(θ+hv) - g - h Hv", name, third.order, 1.8, detail(third.describe()));
-
-    let scale = norm(&gradient).max(norm(&hv)).max(f64::MIN_POSITIVE);
-    let (error, ladder) = difference_error(scale, &hv, |t| net.gradient(&along(theta, t, &v)));
-    report.at_most("Hv = differences of g", name, error, difference_bound(), detail(ladder.describe()));
-
-    let rounding = 16.0 * f64::EPSILON * (theta.len() as f64).sqrt() * terms.sqrt();
-    let size = norm(&hv).max(norm(&hu)).max(f64::MIN_POSITIVE);
-    report.at_most("u'Hv = v'Hu", name, (dot(&u, &hv) - dot(&v, &hu)).abs() / size, rounding, detail(String::new()));
-    let mixed: Vec<f64> = v.iter().zip(&u).map(|(v, u)| 2.0 * v - 3.0 * u).collect();
-    let h_mixed = net.hvp(theta, &mixed);
-    let error = norm(&h_mixed.iter().zip(&hv).zip(&hu).map(|((m, v), u)| m - 2.0 * v + 3.0 * u).collect::<Vec<_>>());
-    report.at_most("H(2v - 3u) = 2Hv - 3Hu", name, error / size, rounding, detail(String::new()));
-    report
+    check_maps(name, &maps, theta, seed)
 }

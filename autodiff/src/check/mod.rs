@@ -3,16 +3,18 @@
 //! [`check_op`] runs, for one op: jvp against differences of eval; ⟨w, Jv⟩ = ⟨Jᵀw, v⟩; vjp_jvp against differences of
 //! vjp (symmetry alone misses a wrong f″); with ȳ̇ = 0 it is symmetric; with ẋ = 0 it equals vjp(ȳ̇); and the promises that
 //! plans rely on: lanes are independent, slots add, what `couples` denies is zero, NaN is not swallowed.
-//! [`check_function`] looks at the slopes of Taylor remainders of a whole network.
+//! [`check_maps`] looks at the slopes of Taylor remainders of any function of θ, [`check_function`] at those of a graph.
 //!
 //! Errors are divided by the size of the operands, not of the result. Source of the scheme: ChainRulesTestUtils.jl for the
 //! first-order checks; Chebfun for testing the order rather than the number.
 
 mod function;
+mod maps;
 mod op;
 mod taylor;
 
 pub use function::check_function;
+pub use maps::{Maps, check_maps};
 pub use op::{check_op, draw};
 pub use taylor::{Slope, slope};
 
