@@ -242,7 +242,7 @@ fn exhausted_products_are_said_and_respected() {
 /// Small bases: many restarts, and blocks that need the basis to be raised.
 #[test]
 fn restarts_do_not_lose_anything() {
-    let a = Prescribed::new((0..400).map(|i| f64::from(i * i) / 1000.0 - 20.0).collect(), 8);
+    let a = Prescribed::new((0..150).map(|i| f64::from(i) - 60.5).collect(), 8);
     for end in [End::Largest, End::Smallest, End::Both] {
         let options = Options { basis: 1, max_products: 100_000, tol: 1e-9, ..krylov(3, end) };
         let found = eigs(&a, &options);
