@@ -24,27 +24,31 @@ Data go to standard output, progress and messages to standard error. NO_COLOR is
 
 const RUN_EXAMPLES: &str = "\
 Examples:
-  eigenlens run                                       the built-in example: digits, a tanh network 64-32-32-10
-  eigenlens run --set train.epochs=20 --seed 7        the same, shorter, from other weights
-  eigenlens run my.toml --out results/a               a config of your own, into a directory of your choice
-  eigenlens run my.toml --out results/a --resume      go on after an interruption
-  eigenlens run my.toml --dry-run                     only say what would be computed
-  eigenlens run --format json > result.json           the result as JSON instead of a table
+  eigenlens run                                 digits, a tanh network 64-32-32-10
+  eigenlens run --set train.epochs=20 --seed 7  the same, shorter, other weights
+  eigenlens run my.toml --out results/a         your own config, into results/a
+  eigenlens run my.toml --out results/a --resume   go on after an interruption
+  eigenlens run my.toml --dry-run               only say what would be computed
+  eigenlens run --format json > result.json     JSON instead of a table
 
-Without --out, a run goes to runs/NAME-HASH: the data set, and 8 digits that name everything in the config that can
-change a number. If that directory exists, -2, -3, ... is appended; nothing is ever overwritten.
+Without --out, a run goes to runs/NAME-HASH: the data set, and 8 digits that
+name everything in the config that can change a number. If that directory
+exists, -2, -3, ... is appended; nothing is ever overwritten.
 
-A config is TOML; every option of a run is in the config.toml that it leaves in its directory.";
+A config is TOML. Every run leaves its config, with all options, in the
+config.toml of its directory: a good place to start from.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
-  eigenlens check                                     the built-in example
+  eigenlens check                               the built-in example
   eigenlens check my.toml --set model.activation=gelu
   eigenlens check my.toml && eigenlens run my.toml
 
-Every check is an identity that must hold for a right implementation, whatever the network: Taylor slopes of loss,
-gradient and Hessian products; symmetry and linearity; uneven batches against the merged batch; traces of blocks against
-the trace of the whole; exact spectra against Lanczos. The exit code is 1 if one fails.";
+Every check is an identity that must hold for a right implementation, whatever
+the network: Taylor slopes of loss, gradient and Hessian products; symmetry and
+linearity; uneven batches against the merged batch; traces of blocks against
+the trace of the whole; exact spectra against Lanczos. The exit code is 1 if
+one fails.";
 
 /// See what a neural network looks like locally: the Hessian of every layer, its spectrum and its evolution.
 #[derive(Debug, Parser)]
@@ -69,20 +73,20 @@ pub struct Cli {
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct Talk {
     /// Say nothing but errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", display_order = 900)]
     pub quiet: bool,
     /// Say more: every choice that was made, with its reason
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 901)]
     pub verbose: bool,
 }
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Train a network, then compute the Hessian spectrum of every layer at several moments of its training
+    /// Train a network and compute every layer's Hessian spectrum at moments of its training
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
-    /// Check derivatives and spectra on a network: prints a table, exits with 1 if a check fails
+    /// Check derivatives and spectra on a network; exits with 1 if a check fails
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
     /// List, describe or export the data sets that come with the program
@@ -90,9 +94,9 @@ pub enum Command {
     Data(DataCommand),
     /// Write report.html of a run directory anew
     Report(ReportArgs),
-    /// Print shell completions, e.g. `eigenlens completions bash > /etc/bash_completion.d/eigenlens`
+    /// Print completions for a shell: bash, zsh, fish, powershell or elvish
     Completions {
-        /// The shell
+        /// The shell, e.g. `eigenlens completions bash > ~/.local/share/bash-completion/completions/eigenlens`
         shell: clap_complete::Shell,
     },
 }
@@ -102,7 +106,7 @@ pub enum Command {
 pub struct ConfigArgs {
     /// Run config (TOML); without one, the built-in example
     pub config: Option<PathBuf>,
-    /// Change one option of the config, e.g. train.lr=0.01 or model.hidden=[64,32]; may be repeated
+    /// Change an option of the config: train.lr=0.01, model.hidden=[64,32]; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Seed of everything random
@@ -111,8 +115,8 @@ pub struct ConfigArgs {
     /// Threads to compute with (0: one per core); results don't depend on it
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Scalar type of the curvature (training has its own: --set train.precision=f64)
-    #[arg(long, value_name = "TYPE")]
+    /// Scalar type of the curvature: f32 or f64 (training has its own: train.precision)
+    #[arg(long, value_name = "TYPE", hide_possible_values = true)]
     pub precision: Option<Precision>,
 }
 
@@ -128,8 +132,8 @@ pub struct RunArgs {
     /// Go on with an interrupted run of the same config in its directory
     #[arg(long)]
     pub resume: bool,
-    /// Form of the result on standard output
-    #[arg(long, value_name = "FORM", default_value = "table")]
+    /// Form of the result on standard output: table, json or csv
+    #[arg(long, value_name = "FORM", default_value = "table", hide_possible_values = true)]
     pub format: Format,
     /// Check everything and say what would be computed, with its cost; write nothing
     #[arg(long)]
@@ -142,8 +146,8 @@ pub struct CheckArgs {
     /// Config and changes to it.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// Form of the table on standard output
-    #[arg(long, value_name = "FORM", default_value = "table")]
+    /// Form of the table on standard output: table, json or csv
+    #[arg(long, value_name = "FORM", default_value = "table", hide_possible_values = true)]
     pub format: Format,
 }
 
@@ -152,16 +156,16 @@ pub struct CheckArgs {
 pub enum DataCommand {
     /// List the data sets
     List {
-        /// Form of the list
-        #[arg(long, value_name = "FORM", default_value = "table")]
+        /// Form of the list: table, json or csv
+        #[arg(long, value_name = "FORM", default_value = "table", hide_possible_values = true)]
         format: Format,
     },
     /// Describe one: origin, licence, columns, classes, reference scores
     Show {
         /// Name of the data set
         name: String,
-        /// Form of the description
-        #[arg(long, value_name = "FORM", default_value = "table")]
+        /// Form of the description: table, json or csv
+        #[arg(long, value_name = "FORM", default_value = "table", hide_possible_values = true)]
         format: Format,
     },
     /// Write one as CSV

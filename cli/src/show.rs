@@ -358,6 +358,11 @@ mod tests {
         for line in text.lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
+        if std::env::var_os("EIGENLENS_EXAMPLE").is_some() {
+            for width in [60, 80, 140] {
+                crate::output::talk(&run(&result, "runs/a", "runs/a/report.html", Format::Table, width));
+            }
+        }
         assert!(text.contains("λ_max 3") && text.contains("3.38 ± 0.10"), "{text}");
         assert!(text.ends_with("\nreport  runs/a/report.html\n"));
     }

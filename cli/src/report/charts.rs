@@ -130,7 +130,7 @@ pub fn spectra(result: &RunResult, files: &BTreeMap<String, Spectrum>, tau: f64)
         let note = match rows[0].spectrum {
             Spectrum::Exact(values) => format!("all {} eigenvalues", values.len()),
             Spectrum::Quadrature { dim, probes, top, bottom } => format!(
-                "density of {dim} eigenvalues from {} probes (band: ± one standard error), {} exact extremes",
+                "density of {dim} eigenvalues from {} probes (band: ± one standard error), {} extremes with residuals",
                 probes.len(),
                 top.len() + bottom.len(),
             ),
