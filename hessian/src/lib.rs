@@ -9,8 +9,9 @@
 //! | [`block`] | one operator to its report: exact, or Lanczos and quadrature |
 //! | [`spectrum`], [`metrics`], [`density`] | spectra and what is read off them |
 //! | [`slq`], [`hutchinson`], [`estimate`] | stochastic estimates with standard errors |
+//! | [`verify`](mod@verify) | the user's own network, checked at run time |
 //!
-//! Only `operator`, `kronecker`, `coupling` and `layerwise` know what a network is.
+//! Only `operator`, `kronecker`, `coupling`, `layerwise` and `verify` know what a network is.
 
 pub mod block;
 pub mod coupling;
@@ -23,6 +24,7 @@ pub mod metrics;
 pub mod operator;
 pub mod slq;
 pub mod spectrum;
+pub mod verify;
 
 #[cfg(test)]
 mod testing;

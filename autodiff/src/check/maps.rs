@@ -53,9 +53,13 @@ pub fn check_maps(name: &str, maps: &Maps<'_>, theta: &[f64], seed: u64) -> Repo
         v.iter_mut().for_each(|x| *x /= n);
         v
     };
-    let (v, u) = (direction(), direction());
+    let (random, u) = (direction(), direction());
     let loss = (maps.loss)(theta);
     let gradient = (maps.gradient)(theta);
+    let steepest = norm(&gradient).max(f64::MIN_POSITIVE);
+    let mixed: Vec<f64> = random.iter().zip(&gradient).map(|(r, g)| r + g / steepest).collect();
+    let length = norm(&mixed).max(f64::MIN_POSITIVE);
+    let v: Vec<f64> = mixed.iter().map(|x| x / length).collect();
     let (hv, hu) = ((maps.hvp)(theta, &v), (maps.hvp)(theta, &u));
     let (gv, vhv) = (dot(&gradient, &v), dot(&v, &hv));
     let detail = |extra: String| format!("(seed {seed}) {extra}");
