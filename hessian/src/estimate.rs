@@ -280,6 +280,25 @@ mod tests {
         assert_eq!((e.mean, e.sem), (0.5, 0.0));
     }
 
+    /// Φ = 1 − Σ‖blocks‖²/‖whole‖² left [0, 1) in a peer that drew other probes for the numerator than for the denominator.
+    /// With both from the same probes each part is at most its whole, and so is every mean, with any sample left out.
+    #[test]
+    fn d13_a_share_of_the_same_samples_stays_in_its_range() {
+        let whole: Vec<f64> = (0..20).map(|i| 1.0 + 50.0 * f64::from((i * 7) % 5)).collect();
+        let part: Vec<f64> = whole.iter().enumerate().map(|(i, w)| w * (1.0 - 1e-3 * (i % 3) as f64)).collect();
+        let seen = std::cell::RefCell::new(Vec::new());
+        let e = jackknife_of_means(&[&part, &whole], |m| {
+            let share = 1.0 - m[0] / m[1];
+            seen.borrow_mut().push(share);
+            share
+        });
+        assert!(seen.into_inner().iter().all(|x| (0.0..1.0).contains(x)) && e.sem < e.mean, "{e}");
+        // The same numbers paired at random, as from other probes, do leave it.
+        let shifted: Vec<f64> = (0..20).map(|i| part[(i + 3) % 20]).collect();
+        let (half, other) = (&whole[..7], &shifted[..7]);
+        assert!(jackknife_of_means(&[other, half], |m| 1.0 - m[0] / m[1]).mean < 0.0);
+    }
+
     #[test]
     fn jackknife_survives_one_sample_that_dwarfs_the_rest() {
         let x = [1e20, 1.0, 1.0];

@@ -37,7 +37,7 @@ fn options(probes: usize, steps: usize) -> SlqOptions {
 }
 
 #[test]
-fn weights_are_non_negative_and_sum_to_one_on_ascending_nodes_inside_the_spectrum() {
+fn d2_weights_are_real_non_negative_and_sum_to_one_on_ascending_nodes_inside_the_spectrum() {
     let r = slq(&rotated(&outliers_and_bulk(80)), &options(6, 25)).unwrap();
     for q in &r.quadratures {
         assert!((q.weights.iter().sum::<f64>() - 1.0).abs() < 1e-14 && q.weights.iter().all(|&w| w >= 0.0));
