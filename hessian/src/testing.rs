@@ -24,10 +24,10 @@ pub fn cases() -> Vec<Case> {
         (Activation::Softplus, Loss::Bce),
     ] {
         let mut spec = ModelSpec::mlp(&[4, 5, 6, 3], activation, init, loss);
-        if loss == Loss::Mse {
-            if let LayerSpec::Linear { bias, .. } = &mut spec.layers[2] {
-                *bias = false;
-            }
+        if loss == Loss::Mse
+            && let LayerSpec::Linear { bias, .. } = &mut spec.layers[2]
+        {
+            *bias = false;
         }
         if loss == Loss::Bce {
             spec.penalty = Some(Penalty { lambda: 0.05, scope: Scope::Weights });

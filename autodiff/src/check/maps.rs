@@ -8,6 +8,9 @@ use super::taylor::{difference_bound, difference_error, slope};
 use super::{Report, draw};
 use crate::ops::Sample;
 
+/// (θ, v) ↦ M(θ) v.
+pub type Product<'a> = dyn Fn(&[f64], &[f64]) -> Vec<f64> + 'a;
+
 /// A scalar function F of θ with its derivatives, as plain maps: whatever computes them, this is what a user relies on.
 pub struct Maps<'a> {
     /// F(θ).
@@ -15,7 +18,7 @@ pub struct Maps<'a> {
     /// ∂F(θ).
     pub gradient: &'a dyn Fn(&[f64]) -> Vec<f64>,
     /// (θ, v) ↦ ∂²F(θ) v.
-    pub hvp: &'a dyn Fn(&[f64], &[f64]) -> Vec<f64>,
+    pub hvp: &'a Product<'a>,
     /// How many terms (samples) are added up in F, for the rounding of sums.
     pub terms: usize,
 }

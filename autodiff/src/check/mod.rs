@@ -14,7 +14,7 @@ mod op;
 mod taylor;
 
 pub use function::check_function;
-pub use maps::{Maps, check_maps};
+pub use maps::{Maps, Product, check_maps};
 pub use op::{check_op, draw};
 pub use taylor::{Slope, slope};
 

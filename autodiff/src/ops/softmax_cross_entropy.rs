@@ -86,7 +86,7 @@ impl<T: Real> Op<T> for SoftmaxCrossEntropy {
         update(&ExpInPlace, [], [saved]);
         for (p, y) in saved.chunks_exact_mut(classes).zip(y.iter_mut()) {
             let sum: T = p.iter().copied().sum();
-            p.iter_mut().for_each(|p| *p = *p / sum);
+            p.iter_mut().for_each(|p| *p /= sum);
             *y += T::from_f64(sum.to_f64().ln());
         }
     }

@@ -1,8 +1,10 @@
 //! What the checks look at, and the plain reference beside it.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
+use eigenlens_autodiff::check::Product;
 use eigenlens_autodiff::{At, Curvature, Exchange, Linearization, Order, Plan, Workspace};
 use eigenlens_linalg::lanczos::{Options, lanczos};
 use eigenlens_linalg::probes::Distribution;
@@ -33,6 +35,12 @@ pub(super) struct Run {
     pub weights: Vec<f64>,
 }
 
+type Value<'a> = dyn Fn(&[f64]) -> f64 + 'a;
+type Gradient<'a> = dyn Fn(&[f64]) -> Vec<f64> + 'a;
+pub(super) type Products<'a> = dyn Fn(Part, Kind, usize, &[f64]) -> Vec<f64> + Send + Sync + 'a;
+type Assembly<'a> = dyn Fn(usize, Kind) -> Vec<f64> + 'a;
+type Lanczos<'a> = dyn Fn(&dyn LinearOperator, &[f64], usize) -> Run + 'a;
+
 /// A network at a point, by everything that the library computes of it. Each is a closure, so that a test can put a
 /// defective one in its place.
 pub(super) struct Subject<'a> {
@@ -41,24 +49,24 @@ pub(super) struct Subject<'a> {
     pub samples: &'a Samples,
     pub theta: &'a [f64],
     /// L(θ).
-    pub loss: Box<dyn Fn(&[f64]) -> f64 + 'a>,
+    pub loss: Box<Value<'a>>,
     /// ∂L(θ).
-    pub gradient: Box<dyn Fn(&[f64]) -> Vec<f64> + 'a>,
+    pub gradient: Box<Gradient<'a>>,
     /// ∂²L(θ) v, at any θ.
-    pub hvp: Box<dyn Fn(&[f64], &[f64]) -> Vec<f64> + 'a>,
+    pub hvp: Box<Product<'a>>,
     /// B X for k columns, at the subject's θ.
-    pub product: Box<dyn Fn(Part, Kind, usize, &[f64]) -> Vec<f64> + Send + Sync + 'a>,
+    pub product: Box<Products<'a>>,
     /// w_n ∂²ℓ_n/∂a_n² of a layer, as pairs.
-    pub curvature: Box<dyn Fn(usize, Kind) -> Vec<f64> + 'a>,
+    pub curvature: Box<Assembly<'a>>,
     /// A layer's dense block from its structure.
-    pub assemble: Box<dyn Fn(usize, Kind) -> Vec<f64> + 'a>,
+    pub assemble: Box<Assembly<'a>>,
     /// Lanczos from a start vector, at most so many steps.
-    pub lanczos: Box<dyn Fn(&dyn LinearOperator, &[f64], usize) -> Run + 'a>,
+    pub lanczos: Box<Lanczos<'a>>,
 }
 
 /// Batches of unequal size: the largest number of rows up to 7 that leaves a remainder.
 pub(super) fn uneven(n: usize) -> usize {
-    (2..=7).rev().find(|&rows| rows < n && n % rows != 0).unwrap_or(1)
+    (2..=7).rev().find(|&rows| rows < n && !n.is_multiple_of(rows)).unwrap_or(1)
 }
 
 impl<'a> Subject<'a> {
@@ -75,7 +83,7 @@ impl<'a> Subject<'a> {
             objective.linearize_with_gradient(theta);
             Ok(objective)
         };
-        let (fixed, moving) = (Arc::new(objective()?), Arc::new(RefCell::new(objective()?)));
+        let (fixed, moving) = (Arc::new(objective()?), Rc::new(RefCell::new(objective()?)));
         let (first, second, third) = (fixed.clone(), fixed.clone(), fixed);
         let (a, b, c) = (moving.clone(), moving.clone(), moving);
         Ok(Subject {
@@ -142,8 +150,6 @@ fn go_to(objective: &mut Objective<'_, f64>, theta: &[f64]) {
         objective.linearize_with_gradient(theta);
     }
 }
-
-pub(super) type Products<'a> = dyn Fn(Part, Kind, usize, &[f64]) -> Vec<f64> + Send + Sync + 'a;
 
 /// A part of a subject's curvature, as an operator.
 pub(super) struct Operator<'s, 'a> {
