@@ -4,6 +4,8 @@
 //! dispatch per call. The tail goes through the same code on a padded vector, so that the bits of an element do not
 //! depend on its position, nor on the level.
 
+use std::ops::Deref;
+
 use pulp::{Simd, WithSimd};
 
 use crate::real::Real;
@@ -93,62 +95,72 @@ impl<T: Vectors, K: Kernel<T, I, O>, const I: usize, const O: usize> WithSimd fo
         // padded one if they are shorter than that. Where it overlaps the others it gives the same bits.
         let mut end = [T::splat(s, T::NIL); O];
         if whole < n {
-            let (x, y) = if width <= n { self.load(s, n - width) } else { self.load_short(s) };
+            let (x, y) = if width <= n {
+                // SAFETY: all slices have length n (checked by the callers), and n - width + width <= n.
+                unsafe { (load::<T, S, _, I>(s, &self.x, n - width), load::<T, S, _, O>(s, &self.y, n - width)) }
+            } else {
+                (load_short::<T, S, _, I>(s, &self.x), load_short::<T, S, _, O>(s, &self.y))
+            };
             end = self.k.apply(s, x, y);
         }
         let mut at = 0;
         while at < whole {
-            let (x, y) = self.load(s, at);
-            self.store::<S>(at, self.k.apply(s, x, y));
+            // SAFETY: as above; `whole` is the largest multiple of `width` up to n.
+            let (x, y) = unsafe { (load::<T, S, _, I>(s, &self.x, at), load::<T, S, _, O>(s, &self.y, at)) };
+            let y = self.k.apply(s, x, y);
+            // SAFETY: as above.
+            unsafe { store::<T, S, O>(&mut self.y, at, y) };
             at += width;
         }
         if width <= n && whole < n {
-            self.store::<S>(n - width, end);
+            // SAFETY: as above.
+            unsafe { store::<T, S, O>(&mut self.y, n - width, end) };
         } else if whole < n {
-            for o in 0..O {
-                copy_short(T::lanes::<S>(&end[o]), self.y[o]);
+            for (end, y) in end.iter().zip(&mut self.y) {
+                copy_short(T::lanes::<S>(end), y);
             }
         }
     }
 }
 
-impl<T: Vectors, K, const I: usize, const O: usize> Pass<'_, K, T, I, O> {
-    /// The inputs and old outputs from element `at` on; a whole vector must be there.
-    #[inline(always)]
-    fn load<S: Simd>(&self, s: S, at: usize) -> ([T::V<S>; I], [T::V<S>; O]) {
-        let (mut x, mut y) = ([T::splat(s, T::NIL); I], [T::splat(s, T::NIL); O]);
-        for i in 0..I {
-            // SAFETY: all slices have the same length (checked on entry), and `with_simd` asks for whole vectors.
-            x[i] = unsafe { simd::load::<T, S>(self.x[i], at) };
-        }
-        for o in 0..O {
-            // SAFETY: as above.
-            y[o] = unsafe { simd::load::<T, S>(self.y[o], at) };
-        }
-        (x, y)
+/// The vectors of all slices from element `at` on.
+///
+/// # Safety
+/// Every slice has a whole vector there.
+#[inline(always)]
+unsafe fn load<T: Vectors, S: Simd, X: Deref<Target = [T]>, const N: usize>(
+    s: S,
+    x: &[X; N],
+    at: usize,
+) -> [T::V<S>; N] {
+    let mut v = [T::splat(s, T::NIL); N];
+    for (v, x) in v.iter_mut().zip(x) {
+        // SAFETY: by contract.
+        *v = unsafe { simd::load::<T, S>(x, at) };
     }
+    v
+}
 
-    /// All of the inputs and old outputs, which are shorter than a vector, and zeros.
-    #[inline(always)]
-    fn load_short<S: Simd>(&self, s: S) -> ([T::V<S>; I], [T::V<S>; O]) {
-        let (mut x, mut y) = ([T::splat(s, T::NIL); I], [T::splat(s, T::NIL); O]);
-        for i in 0..I {
-            copy_short(self.x[i], T::lanes_mut::<S>(&mut x[i]));
-        }
-        for o in 0..O {
-            copy_short(self.y[o], T::lanes_mut::<S>(&mut y[o]));
-        }
-        (x, y)
+/// The vectors of all slices, which are shorter than one, and zeros.
+#[inline(always)]
+fn load_short<T: Vectors, S: Simd, X: Deref<Target = [T]>, const N: usize>(s: S, x: &[X; N]) -> [T::V<S>; N] {
+    let mut v = [T::splat(s, T::NIL); N];
+    for (v, x) in v.iter_mut().zip(x) {
+        copy_short(x, T::lanes_mut::<S>(v));
     }
+    v
+}
 
-    /// Overwrites the outputs from element `at` on; a whole vector must be there.
-    #[inline(always)]
-    fn store<S: Simd>(&mut self, at: usize, y: [T::V<S>; O]) {
-        for o in 0..O {
-            debug_assert!(at + T::lanes::<S>(&y[o]).len() <= self.y[o].len());
-            // SAFETY: as in `load`; a vector has the layout of its scalars, and the write may be unaligned.
-            unsafe { self.y[o].as_mut_ptr().add(at).cast::<T::V<S>>().write_unaligned(y[o]) };
-        }
+/// Overwrites all slices from element `at` on.
+///
+/// # Safety
+/// Every slice has a whole vector there.
+#[inline(always)]
+unsafe fn store<T: Vectors, S: Simd, const N: usize>(y: &mut [&mut [T]; N], at: usize, v: [T::V<S>; N]) {
+    for (y, v) in y.iter_mut().zip(v) {
+        debug_assert!(at + T::lanes::<S>(&v).len() <= y.len());
+        // SAFETY: in bounds by contract; a vector has the layout of its scalars, and the write may be unaligned.
+        unsafe { y.as_mut_ptr().add(at).cast::<T::V<S>>().write_unaligned(v) };
     }
 }
 

@@ -240,9 +240,9 @@ impl<T: Vectors, F: Term<T, I>, const I: usize> WithSimd for Sum<'_, T, F, I> {
             while term < TERMS && at + CHAINS * width <= n {
                 for (c, sum) in sums.iter_mut().enumerate() {
                     let mut x = [zero; I];
-                    for i in 0..I {
+                    for (v, x) in x.iter_mut().zip(&self.x) {
                         // SAFETY: all slices have length n (checked by the callers), and at + CHAINS * width <= n.
-                        x[i] = unsafe { simd::load::<T, S>(self.x[i], at + c * width) };
+                        *v = unsafe { simd::load::<T, S>(x, at + c * width) };
                     }
                     *sum = self.term.add(s, *sum, x);
                 }
@@ -256,8 +256,8 @@ impl<T: Vectors, F: Term<T, I>, const I: usize> WithSimd for Sum<'_, T, F, I> {
                         break;
                     }
                     let mut x = [zero; I];
-                    for i in 0..I {
-                        x[i] = load_end::<T, S>(s, self.x[i], at);
+                    for (v, x) in x.iter_mut().zip(&self.x) {
+                        *v = load_end::<T, S>(s, x, at);
                     }
                     *sum = self.term.add(s, *sum, x);
                     at += width;
@@ -424,16 +424,16 @@ fn strip_sums<T: Vectors, S: Simd, const C: usize>(s: S, a: &[T], rows: usize, c
 fn add_row<T: Vectors, S: Simd, const C: usize>(s: S, a: &[T], at: usize, sums: &mut [T::V<S>; C]) {
     let width = size_of::<T::V<S>>() / size_of::<T>();
     if at + C * width <= a.len() {
-        for c in 0..C {
+        for (c, sum) in sums.iter_mut().enumerate() {
             // SAFETY: just checked.
-            sums[c] = T::add(s, sums[c], unsafe { simd::load::<T, S>(a, at + c * width) });
+            *sum = T::add(s, *sum, unsafe { simd::load::<T, S>(a, at + c * width) });
         }
     } else {
         // The last rows of a matrix that is narrower than a vector.
-        for c in 0..C {
+        for (c, sum) in sums.iter_mut().enumerate() {
             let mut x = T::splat(s, T::NIL);
             copy_short(&a[(at + c * width).min(a.len())..], T::lanes_mut::<S>(&mut x));
-            sums[c] = T::add(s, sums[c], x);
+            *sum = T::add(s, *sum, x);
         }
     }
 }

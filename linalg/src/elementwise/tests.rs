@@ -9,11 +9,11 @@ impl<T: Vectors, const I: usize, const O: usize> Kernel<T, I, O> for Mix {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, x: [T::V<S>; I], mut y: [T::V<S>; O]) -> [T::V<S>; O] {
         let mut sum = T::splat(s, T::NIL);
-        for i in 0..I {
-            sum = T::fma(s, T::splat(s, T::LANE[i + 1]), x[i], sum);
+        for (x, k) in x.into_iter().zip(&T::LANE[1..]) {
+            sum = T::fma(s, T::splat(s, *k), x, sum);
         }
-        for o in 0..O {
-            y[o] = T::fma(s, T::splat(s, T::LANE[o + 1]), sum, y[o]);
+        for (y, k) in y.iter_mut().zip(&T::LANE[1..]) {
+            *y = T::fma(s, T::splat(s, *k), sum, *y);
         }
         y
     }

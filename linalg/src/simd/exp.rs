@@ -67,7 +67,7 @@ pub(super) fn expm1<T: Vectors, S: Simd>(s: S, x: T::V<S>) -> T::V<S> {
 
 /// tanh x = −t / (2 + t) with t = e^(−2|x|) − 1, and the sign of x.
 ///
-/// The quotient is corrected for the roundings of 2 + t and of the division, which leaves the error of t.
+/// The quotient is corrected for the roundings of t, of 2 + t and of the division, which leaves that of eʳ − 1.
 #[inline(always)]
 pub(super) fn tanh<T: Vectors, S: Simd>(s: S, x: T::V<S>) -> T::V<S> {
     let (one, two) = (T::splat(s, T::UNIT), T::splat(s, T::TWO));
@@ -76,12 +76,14 @@ pub(super) fn tanh<T: Vectors, S: Simd>(s: S, x: T::V<S>) -> T::V<S> {
     let a = T::select(s, T::lt(s, max, a), max, a);
     let (n, e) = reduced::<T, S>(s, T::mul(s, a, T::splat(s, T::MINUS_TWO)));
     let p = T::pow2(s, n);
-    let t = T::fma(s, p, e, T::sub(s, p, one));
+    let base = T::sub(s, p, one);
+    let t = T::fma(s, p, e, base);
+    let t_low = T::fma(s, p, e, T::sub(s, base, t));
     let d = T::add(s, two, t);
-    let lost = T::sub(s, t, T::sub(s, d, two));
+    let d_low = T::sub(s, t, T::sub(s, d, two));
     let inverse = T::div(s, one, d);
     let y = T::mul(s, t, inverse);
-    let rest = T::fnma(s, y, lost, T::fnma(s, y, d, t));
+    let rest = T::fnma(s, y, d_low, T::add(s, T::fnma(s, y, d, t), t_low));
     T::copysign(s, T::fma(s, rest, inverse, y), x)
 }
 

@@ -8,6 +8,17 @@ use pulp::{Simd, bytemuck, cast};
 
 use super::Vectors;
 
+/// Whether a mask, given as its bytes, is true anywhere: a false lane is zero at every level, as a bit, byte or word.
+#[inline(always)]
+fn any(m: &[u8]) -> bool {
+    // By size, as the small masks come from mask registers and must not be read back in a wider piece.
+    match *m {
+        [m] => m != 0,
+        [low, high] => low | high != 0,
+        _ => m.chunks_exact(8).fold(0, |all, m| all | u64::from_ne_bytes(m.try_into().expect("8 bytes"))) != 0,
+    }
+}
+
 impl Vectors for f32 {
     type V<S: Simd> = S::f32s;
     type M<S: Simd> = S::m32s;
@@ -100,8 +111,7 @@ impl Vectors for f32 {
     }
     #[inline(always)]
     fn any<S: Simd>(_: S, m: S::m32s) -> bool {
-        // A false lane is zero at every level: a cleared bit, byte or word.
-        bytemuck::bytes_of(&m).iter().any(|&b| b != 0)
+        any(bytemuck::bytes_of(&m))
     }
     #[inline(always)]
     fn select<S: Simd>(s: S, m: S::m32s, a: S::f32s, b: S::f32s) -> S::f32s {
@@ -232,8 +242,7 @@ impl Vectors for f64 {
     }
     #[inline(always)]
     fn any<S: Simd>(_: S, m: S::m64s) -> bool {
-        // A false lane is zero at every level: a cleared bit, byte or word.
-        bytemuck::bytes_of(&m).iter().any(|&b| b != 0)
+        any(bytemuck::bytes_of(&m))
     }
     #[inline(always)]
     fn select<S: Simd>(s: S, m: S::m64s, a: S::f64s, b: S::f64s) -> S::f64s {

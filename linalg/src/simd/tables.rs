@@ -194,7 +194,7 @@ impl Tables for f32 {
     const EXP_MAX: f32 = 88.72284;
     const EXP_MIN: f32 = -103.97208;
     const EXP_SPLIT: f32 = -80.0;
-    const EXP_SHIFT: (f32, f32) = (64.0, 5.4210109e-20);
+    const EXP_SHIFT: (f32, f32) = (64.0, 5.421011e-20);
     // err 0.004
     const EXP: &'static [f32] = &[0.5, 0.16666666, 0.04166636, 0.00833339, 0.0013940668, 0.00019845882];
     const EXPM1_MIN: f32 = -18.0;

@@ -62,15 +62,20 @@ pub(super) fn cos<T: Vectors, S: Simd>(s: S, x: T::V<S>) -> T::V<S> {
 #[inline(always)]
 fn far<T: Vectors, S: Simd>(s: S, x: T::V<S>, y: T::V<S>, f: fn(T) -> T) -> T::V<S> {
     let far = T::lt(s, T::splat(s, T::TRIG_MAX), T::abs(s, x));
-    if T::any(s, far) { one_by_one::<T, S>(s, x, y, far, f) } else { y }
+    if T::any(s, far) {
+        // Copies, so that the vectors themselves may stay in registers.
+        let (x, mut near) = (T::select(s, far, x, T::splat(s, T::NIL)), y);
+        one_by_one(T::lanes::<S>(&x), T::lanes_mut::<S>(&mut near), f);
+        T::select(s, far, near, y)
+    } else {
+        y
+    }
 }
 
 #[cold]
 #[inline(never)]
-fn one_by_one<T: Vectors, S: Simd>(s: S, x: T::V<S>, y: T::V<S>, far: T::M<S>, f: fn(T) -> T) -> T::V<S> {
-    let mut z = T::select(s, far, x, T::splat(s, T::NIL));
-    for lane in T::lanes_mut(&mut z) {
-        *lane = f(*lane);
+fn one_by_one<T: Vectors>(x: &[T], y: &mut [T], f: fn(T) -> T) {
+    for (x, y) in x.iter().zip(y) {
+        *y = f(*x);
     }
-    T::select(s, far, z, y)
 }

@@ -18,8 +18,7 @@ fn worst64<const F: char>(f: fn(f64) -> r::Dd, ranges: &[(f64, f64)], n: usize) 
         for (&x, y) in x.iter().zip(map::<f64, F>(&x)) {
             let want = f(x);
             let error = ((y - want.0) - want.1).abs() / ulp::<f64>(want.0);
-            // Not `>`: a NaN must count as the worst.
-            if !(error <= worst.0) {
+            if error > worst.0 || error.is_nan() {
                 worst = (error, x);
             }
         }
@@ -40,7 +39,7 @@ fn worst32<const F: char>(f: fn(f64) -> f64, within: std::ops::RangeInclusive<f6
                 continue;
             }
             let error = (f64::from(y) - want).abs() / ulp::<f32>(want);
-            if !(error <= worst.0) {
+            if error > worst.0 || error.is_nan() {
                 worst = (error, f64::from(x));
             }
         }
@@ -94,8 +93,8 @@ fn ln(n: usize, step: usize) {
 
 fn log1p(n: usize, step: usize) {
     let ranges = [(-1e-6, 1e-6), (-0.01, 0.01), (-0.9, 1.5), (-0.9999999, -0.999), (0.0, 1e4), (1.0, 1e308)];
-    check("log1p f64", 2.0, worst64::<'p'>(r::log1p, &ranges, n));
-    check("log1p f32", 2.0, worst32::<'p'>(f64::ln_1p, ALL, step));
+    check("log1p f64", 1.5, worst64::<'p'>(r::log1p, &ranges, n));
+    check("log1p f32", 1.5, worst32::<'p'>(f64::ln_1p, ALL, step));
 }
 
 fn tanh(n: usize, step: usize) {
@@ -126,7 +125,7 @@ fn erf(n: usize, step: usize) {
     let ranges = [(-1e-4, 1e-4), (0.3, 1.1), (1.0, 2.0), (-6.5, 6.5)];
     check("erf f64", 1.5, worst64::<'r'>(r::erf, &ranges, n / 2));
     // In f32 against our own f64, which the line above measured: the standard library has no erf.
-    check("erf f32", 1.5, worst32::<'r'>(|x| map::<f64, 'r'>(&[x])[0], ALL, step));
+    check("erf f32", 1.5, worst32::<'r'>(|x| map::<f64, 'r'>(&[x])[0], ALL, step.max(16)));
 }
 
 /// Ranges of f64 and f32; beyond them the standard library does it.
