@@ -1,6 +1,7 @@
 //! From a config to numbers: the seam between this crate and the engine.
 //!
-//! Everything around it works on the plain types of this crate; only this file will know the crates below.
+//! Everything around it works on the plain types of this crate; only this file and its two parts know the crates below:
+//! `setup` (data, network, options) and `run` (training and analysis).
 //!
 //! | function | maps | to |
 //! |---|---|---|
@@ -22,14 +23,27 @@
 //! A loss that isn't finite ends step 2: the snapshots so far are analysed and written, the manifest says
 //! [`RunDir::fail`] with layer and step, and the command fails.
 
+use eigenlens_autodiff::Order;
+use eigenlens_autodiff::check::Sense;
+use eigenlens_hessian::block::Route;
+use eigenlens_hessian::layerwise::choose;
+use eigenlens_hessian::verify::{VerifyOptions, verify};
+use eigenlens_nets::objective::{Cut, Reduction};
+use eigenlens_nets::{Model, Objective, data};
+
 use serde::Serialize;
 
-use crate::config::{Config, names};
+use self::run::{block_options, describe};
+use self::setup::{failure, setup};
+use crate::config::{Config, Task};
 use crate::error::{Failure, Result};
 use crate::progress::Progress;
 use crate::results::RunResult;
 use crate::rundir::RunDir;
 use crate::show::{CheckRow, DatasetInfo};
+
+mod run;
+mod setup;
 
 /// What a run would compute, and what it would cost.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -73,9 +87,9 @@ pub struct Finished {
     pub result: RunResult,
 }
 
-/// Names that `data.name` may take.
+/// Names that `data.name` may take: those of the built-in data sets and their aliases.
 pub fn dataset_names() -> Vec<&'static str> {
-    names::DATASETS.to_vec()
+    data::list().iter().flat_map(|i| std::iter::once(i.name.as_str()).chain(i.alias.as_deref())).collect()
 }
 
 /// The built-in data sets.
@@ -83,7 +97,28 @@ pub fn dataset_names() -> Vec<&'static str> {
 /// # Errors
 /// If one is damaged.
 pub fn catalogue() -> Result<Vec<DatasetInfo>> {
-    Err(no_engine("data sets"))
+    Ok(data::list()
+        .iter()
+        .map(|i| DatasetInfo {
+            name: i.name.clone(),
+            title: i.title.clone(),
+            task: match i.task {
+                data::Task::Classification => Task::Classification,
+                data::Task::Regression => Task::Regression,
+            },
+            rows: i.rows,
+            test_rows: i.test_rows,
+            features: i.features,
+            outputs: i.class_names.len().max(1),
+            classes: i.class_names.iter().cloned().zip(i.class_counts.iter().copied()).collect(),
+            origin: i.origin.clone(),
+            licence: i.licence.clone(),
+            package: i.package.clone(),
+            preprocessing: i.preprocessing.clone(),
+            note: i.note.clone(),
+            reference: i.reference.clone(),
+        })
+        .collect())
 }
 
 /// A built-in data set as CSV: a header, features first, `target` last.
@@ -91,7 +126,10 @@ pub fn catalogue() -> Result<Vec<DatasetInfo>> {
 /// # Errors
 /// An unknown name.
 pub fn export_csv(name: &str) -> Result<String> {
-    Err(no_engine(name))
+    let set = data::load(&data::Source::Builtin(name.to_owned())).map_err(failure)?;
+    let mut text = Vec::new();
+    set.write_csv(&mut text).map_err(|e| Failure::new(format!("cannot write {name} as CSV: {e}")))?;
+    String::from_utf8(text).map_err(|e| Failure::new(format!("{name} is not text: {e}")))
 }
 
 /// What [`run`] would do.
@@ -99,25 +137,82 @@ pub fn export_csv(name: &str) -> Result<String> {
 /// # Errors
 /// Bad data.
 pub fn plan(config: &Config, _progress: &Progress) -> Result<Plan> {
-    Err(no_engine(&config.data.short_name()))
+    let setup = setup(config)?;
+    let model = Model::<f64>::new(&setup.spec).map_err(failure)?;
+    let objective =
+        Objective::new(&model, &setup.analysis.0, Reduction::Mean, Order::Value, Cut::default()).map_err(failure)?;
+    let options = block_options(config);
+    let layers = model
+        .layers()
+        .iter()
+        .enumerate()
+        .map(|(index, layer)| {
+            let choice = choose(&objective, index, &options);
+            let products = (options.slq.probes * options.slq.steps) as f64;
+            let per_product = choice.estimate.products / layer.len() as f64;
+            let (multiply_adds, bytes) = match choice.route {
+                Route::DenseKronecker => (choice.estimate.kronecker, choice.estimate.bytes),
+                Route::DenseProducts => (choice.estimate.products, 8.0 * (layer.len() as f64).powi(2)),
+                // A basis for every probe.
+                Route::Krylov => (products * per_product, 8.0 * products * layer.len() as f64),
+            };
+            // The eigenvalues of a dense block take about 4/3 p³ operations.
+            let eigenvalues =
+                if choice.route == Route::Krylov { 0.0 } else { 4.0 / 3.0 * (layer.len() as f64).powi(3) };
+            PlannedLayer {
+                name: layer.name.clone(),
+                kind: describe(layer),
+                parameters: layer.len(),
+                route: choice.route.as_str().to_owned(),
+                bytes: bytes as u64,
+                flops: 2.0 * multiply_adds + eigenvalues,
+                seconds: None,
+            }
+        })
+        .collect();
+    Ok(Plan {
+        model: config.model.describe(setup.spec.inputs, setup.spec.outputs()),
+        directory: config.out.as_ref().map_or_else(
+            || format!("runs/{}-{}", config.data.short_name(), config.hash8()),
+            |out| out.display().to_string(),
+        ),
+        snapshots: config.snapshots.at(config.train.epochs),
+        layers,
+    })
 }
 
 /// Trains, looks, and writes everything into the run directory.
 ///
 /// # Errors
 /// Bad data, a directory that can't be had, a loss that isn't finite.
-pub fn run(config: &Config, _argv: &[String], _resume: bool, _progress: &Progress) -> Result<Finished> {
-    Err(no_engine(&config.data.short_name()))
+pub fn run(config: &Config, argv: &[String], resume: bool, progress: &Progress) -> Result<Finished> {
+    run::run(config, argv, resume, progress)
 }
 
-/// Checks the identities of derivatives and spectra on the configured network.
+/// Checks the identities of derivatives and spectra on the configured network, at its starting point.
 ///
 /// # Errors
 /// Bad data. A check that fails is a row, not an error.
-pub fn check(config: &Config, _progress: &Progress) -> Result<Vec<CheckRow>> {
-    Err(no_engine(&config.data.short_name()))
-}
-
-fn no_engine(about: &str) -> Failure {
-    Failure::new("this build has no engine: it can read configs and write reports, not compute").at(about)
+pub fn check(config: &Config, progress: &Progress) -> Result<Vec<CheckRow>> {
+    let setup = setup(config)?;
+    let model = Model::<f64>::new(&setup.spec).map_err(failure)?;
+    progress.detail(&format!(
+        "checking {} on {}",
+        config.model.describe(setup.spec.inputs, setup.spec.outputs()),
+        setup.analysis.1
+    ));
+    let options = VerifyOptions { seed: config.seed, ..VerifyOptions::default() };
+    let report = verify(&model, &model.init(config.seed), &setup.analysis.0, &options).map_err(failure)?;
+    Ok(report
+        .rows
+        .iter()
+        .map(|r| CheckRow {
+            name: r.subject.clone(),
+            identity: r.check.to_owned(),
+            found: r.value,
+            must: format!("{} {:.1e}", if r.sense == Sense::AtMost { "≤" } else { "≥" }, r.bound),
+            passed: r.passed(),
+            detail: (!r.passed()).then(|| r.detail.clone()),
+        })
+        .collect())
 }

@@ -1,0 +1,214 @@
+//! From a config to data, a network and training options of the engine.
+
+use eigenlens_nets::data::{
+    self, Dataset, Fractions, Scaling, Source, Standardizer, TargetSpec, Targets, Task as DataTask, split, subsample,
+};
+use eigenlens_nets::init::Init;
+use eigenlens_nets::model::{LayerSpec, Penalty, Scope};
+use eigenlens_nets::optim::{Adam, AdamW, Optimizer as Rule, Sgd};
+use eigenlens_nets::schedule::Schedule as Rate;
+use eigenlens_nets::stopping::EarlyStopping;
+use eigenlens_nets::train::TrainOptions;
+use eigenlens_nets::{Activation, Loss, ModelSpec, Samples};
+
+use crate::config::{
+    Config, DataSource, L2Scope, LayerKind, LossKind, OptimizerKind, Part, ScheduleKind, Standardize, Task,
+};
+use crate::error::{Failure, Result};
+use crate::results::DatasetSummary;
+
+/// An error of the engine, whose text ends in what to do after its last semicolon.
+pub fn failure(error: impl std::fmt::Display) -> Failure {
+    let text = error.to_string();
+    match text.rsplit_once("; ") {
+        Some((what, hint)) => Failure::new(what).hint(hint),
+        None => Failure::new(text),
+    }
+}
+
+/// Data, split and scaled, with the network and the loss that go with them.
+pub struct Setup {
+    /// For the result.
+    pub summary: DatasetSummary,
+    /// The network.
+    pub spec: ModelSpec,
+    /// Training, validation and test samples; the last two may be missing.
+    pub train: Samples,
+    /// Validation samples.
+    pub validation: Option<Samples>,
+    /// Test samples.
+    pub test: Option<Samples>,
+    /// The samples that the Hessian is taken over, and what they are.
+    pub analysis: (Samples, String),
+}
+
+fn load(config: &Config) -> Result<Dataset> {
+    let d = &config.data;
+    let task = d.task.map(|t| match t {
+        Task::Classification => DataTask::Classification,
+        Task::Regression => DataTask::Regression,
+    });
+    let source = match d.source() {
+        DataSource::Builtin(name) => Source::Builtin(name),
+        DataSource::Csv(path) => {
+            Source::Csv { path, test: None, target: TargetSpec { column: d.target.clone(), task, classes: None } }
+        }
+        DataSource::Idx { images, labels } => {
+            Source::Idx { images, labels, test: None, target: TargetSpec { column: None, task, classes: None } }
+        }
+        DataSource::Npz(path) => Source::Npz {
+            path,
+            x: d.inputs.clone().unwrap_or_else(|| "x".to_owned()),
+            y: d.target.clone().unwrap_or_else(|| "y".to_owned()),
+            test: None,
+            target: TargetSpec { column: None, task, classes: None },
+        },
+    };
+    data::load(&source).map_err(failure)
+}
+
+/// Reads, splits and scales the data, and builds the network's description.
+///
+/// # Errors
+/// Bad data, or a loss that doesn't fit them.
+pub fn setup(config: &Config) -> Result<Setup> {
+    let data = load(config)?;
+    let classification = data.task() == DataTask::Classification;
+    let loss = match config.loss.kind {
+        Some(LossKind::CrossEntropy) => Loss::CrossEntropy,
+        Some(LossKind::Mse) => Loss::Mse,
+        Some(LossKind::Bce) => Loss::Bce,
+        None if classification => Loss::CrossEntropy,
+        None => Loss::Mse,
+    };
+    let outputs = if loss == Loss::Bce && classification && data.outputs() == 2 { 1 } else { data.outputs() };
+    let fractions = Fractions { validation: config.data.validation, test: config.data.test };
+    let mut parts = split(&data, fractions, config.seed).map_err(failure)?;
+    if let Some(limit) = config.data.limit {
+        parts.train = subsample(&data, &parts.train, limit, config.seed);
+    }
+    let scaling = match config.data.standardize {
+        Standardize::Zscore => Scaling::ZScore,
+        Standardize::Pixel => Scaling::Pixels,
+        Standardize::None => Scaling::None,
+    };
+    let scale = Standardizer::fit(&data, &parts.train, scaling, !classification).map_err(failure)?;
+    let samples = |rows: &[usize]| Samples::new(&scale.apply(&data.subset(rows)), loss, outputs).map_err(failure);
+    let optional = |rows: &[usize]| (!rows.is_empty()).then(|| samples(rows)).transpose();
+    let (part, rows) = match config.spectra.part {
+        Part::Train => ("training", &parts.train),
+        Part::Validation => ("validation", &parts.validation),
+        Part::Test => ("test", &parts.test),
+    };
+    if rows.is_empty() {
+        return Err(Failure::new(format!("the {part} part is empty, and the Hessian is to be taken over it"))
+            .hint("give the part a fraction above 0, or set spectra.part"));
+    }
+    let looked_at = match config.spectra.rows {
+        Some(most) if most < rows.len() => subsample(&data, rows, most, config.seed),
+        _ => rows.clone(),
+    };
+    let over = format!("{} {part} samples", looked_at.len());
+    let spec = model(config, data.features, outputs, loss)?;
+    let info = match config.data.source() {
+        DataSource::Builtin(name) => data::info(&name).ok(),
+        _ => None,
+    };
+    let class_names = match &data.targets {
+        Targets::Classes { names, .. } => names.clone(),
+        Targets::Values { .. } => Vec::new(),
+    };
+    Ok(Setup {
+        summary: DatasetSummary {
+            name: config.data.short_name(),
+            task: if classification { Task::Classification } else { Task::Regression },
+            features: data.features,
+            outputs,
+            train: parts.train.len(),
+            validation: parts.validation.len(),
+            test: parts.test.len(),
+            class_names,
+            origin: info.map(|i| i.origin.clone()),
+        },
+        spec,
+        train: samples(&parts.train)?,
+        validation: optional(&parts.validation)?,
+        test: optional(&parts.test)?,
+        analysis: (samples(&looked_at)?, over),
+    })
+}
+
+fn model(config: &Config, inputs: usize, outputs: usize, loss: Loss) -> Result<ModelSpec> {
+    let mut layers = Vec::new();
+    let mut count = 0;
+    for layer in config.model.expand(outputs) {
+        match layer.kind {
+            LayerKind::Linear => {
+                count += 1;
+                let init: Init = layer.init.as_deref().unwrap_or("xavier-uniform").parse().map_err(failure)?;
+                init.check().map_err(failure)?;
+                layers.push(LayerSpec::Linear {
+                    name: layer.name.unwrap_or_else(|| format!("fc{count}")),
+                    units: layer.units.unwrap_or(outputs),
+                    bias: layer.bias.unwrap_or(true),
+                    init,
+                });
+            }
+            LayerKind::Activation => {
+                let activation: Activation =
+                    layer.function.as_deref().unwrap_or("identity").parse().map_err(failure)?;
+                layers.push(LayerSpec::Activation(activation));
+            }
+        }
+    }
+    let l2 = config.loss.l2;
+    let scope = if l2.scope == L2Scope::All { Scope::All } else { Scope::Weights };
+    let penalty = (l2.lambda != 0.0).then_some(Penalty { lambda: l2.lambda, scope });
+    let spec = ModelSpec { inputs, layers, loss, penalty };
+    if spec.outputs() != outputs {
+        return Err(Failure::new(format!("the network has {} outputs, the data need {outputs}", spec.outputs()))
+            .hint(format!("give the last linear layer {outputs} units, or leave its units out")));
+    }
+    Ok(spec)
+}
+
+/// The training options of a config.
+///
+/// # Errors
+/// An option outside its range.
+pub fn training(config: &Config, samples: usize) -> Result<TrainOptions> {
+    let t = &config.train;
+    let o = &t.optimizer;
+    let [beta1, beta2] = o.betas.unwrap_or([0.9, 0.999]);
+    let (eps, weight_decay) = (o.eps.unwrap_or(1e-8), o.weight_decay.unwrap_or(0.0));
+    let optimizer = match o.kind {
+        OptimizerKind::Sgd => {
+            Rule::Sgd(Sgd { momentum: o.momentum.unwrap_or(0.0), nesterov: o.nesterov.unwrap_or(false), weight_decay })
+        }
+        OptimizerKind::Adam => Rule::Adam(Adam { beta1, beta2, eps, weight_decay }),
+        OptimizerKind::Adamw => Rule::AdamW(AdamW { beta1, beta2, eps, weight_decay }),
+    };
+    // The config counts in epochs and in shares of the base rate, the schedule in steps and rates.
+    let per_epoch = samples.div_ceil(t.batch_size.clamp(1, samples.max(1))) as u64;
+    let s = &t.schedule;
+    let min = s.floor.unwrap_or(0.0) * t.lr;
+    let schedule = match s.kind {
+        ScheduleKind::Constant => Rate::Constant,
+        ScheduleKind::Step => Rate::Step { every: s.every.unwrap_or(1) as u64, gamma: s.factor.unwrap_or(0.1) },
+        ScheduleKind::Exponential => Rate::Exponential { gamma: s.factor.unwrap_or(0.95) },
+        ScheduleKind::Cosine => Rate::Cosine { min },
+        ScheduleKind::WarmupCosine => Rate::WarmupCosine { warmup: s.warmup.unwrap_or(1) as u64 * per_epoch, min },
+    };
+    let stopping =
+        t.early_stopping.map(|e| EarlyStopping::new(e.patience as u64, e.min_delta)).transpose().map_err(failure)?;
+    Ok(TrainOptions {
+        optimizer,
+        lr: t.lr,
+        schedule,
+        epochs: t.epochs as u64,
+        batch_size: t.batch_size,
+        seed: config.seed,
+        decay_biases: true,
+        stopping,
+    })
+}
