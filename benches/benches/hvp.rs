@@ -34,9 +34,12 @@ fn ratios<T: Real>(c: &mut Criterion, widths: &[usize], n: usize, threads: usize
         &title,
         31,
         vec![
-            ("gradient", Box::new(|| {
-                let _loss = first.linearize_with_gradient(&theta);
-            })),
+            (
+                "gradient",
+                Box::new(|| {
+                    let _loss = first.linearize_with_gradient(&theta);
+                }),
+            ),
             ("products of the gradient alone", Box::new(|| gemms.run())),
             ("Hessian product", Box::new(|| second.product(&hessian, 1, &x[..p], &mut y))),
             ("Gauss-Newton product", Box::new(|| second.product(&gauss_newton, 1, &x[..p], &mut y_gn))),

@@ -4,6 +4,7 @@
 //! from (θ, optimiser state, epoch), and the bits don't depend on the number of threads.
 
 use eigenlens_autodiff::{At, Buffers, Linearization, Order};
+use eigenlens_linalg::reduce::all_finite;
 use eigenlens_linalg::{Par, Real, Write};
 use thiserror::Error;
 
@@ -62,7 +63,7 @@ pub struct Divergence {
     pub epoch: u64,
     /// The first layer whose values are not finite; the loss itself if all layers are finite.
     pub layer: String,
-    /// Largest parameter in absolute value, NaN ignored.
+    /// Largest parameter in absolute value; NaN if one is not a number.
     pub largest_parameter: f64,
 }
 
@@ -170,10 +171,10 @@ impl<'m, T: Real> Evaluator<'m, T> {
     /// The first layer with values that are not finite at the last θ, or `loss`.
     fn first_non_finite(&self) -> String {
         let model = self.objective.model();
-        let bad = model.layers().iter().find(|l| {
-            (0..self.objective.shards())
-                .any(|s| !eigenlens_linalg::reduce::all_finite(self.objective.shard(s).0.value(l.output)))
-        });
+        let bad = model
+            .layers()
+            .iter()
+            .find(|l| (0..self.objective.shards()).any(|s| !all_finite(self.objective.shard(s).0.value(l.output))));
         bad.map_or_else(|| "loss".to_string(), |l| l.name.clone())
     }
 }
@@ -184,8 +185,7 @@ fn argmax(values: impl Iterator<Item = f64>) -> usize {
 
 fn r_squared<'a, T: Real>(rows: impl Iterator<Item = &'a [T]>, y: &[f64], outputs: usize) -> Option<f64> {
     let n = y.len() / outputs;
-    let means: Vec<f64> =
-        (0..outputs).map(|c| y.iter().skip(c).step_by(outputs).sum::<f64>() / n as f64).collect();
+    let means: Vec<f64> = (0..outputs).map(|c| y.iter().skip(c).step_by(outputs).sum::<f64>() / n as f64).collect();
     let (mut rest, mut total) = (0.0, 0.0);
     for (o, t) in rows.zip(y.chunks_exact(outputs)) {
         for ((o, t), mean) in o.iter().zip(t).zip(&means) {
@@ -291,20 +291,32 @@ impl<'m, T: Real> Trainer<'m, T> {
     }
 
     /// One pass over the data.
-    pub fn run_epoch(&mut self) {
+    ///
+    /// # Errors
+    /// At the first batch whose loss is not finite; θ is then what it was before that step.
+    pub fn run_epoch(&mut self) -> Result<(), Divergence> {
         self.rows.clear();
         self.rows.extend(0..self.n);
         shuffle(&mut self.rows, &mut stream(self.options.seed, self.epoch));
         let rows = std::mem::take(&mut self.rows);
-        for batch in rows.chunks(self.options.batch_size.min(self.n)) {
-            self.step(batch);
-        }
+        let outcome = rows.chunks(self.options.batch_size.min(self.n)).try_for_each(|batch| self.step(batch));
         self.rows = rows;
         self.epoch += 1;
+        outcome
+    }
+
+    fn divergence(&self) -> Divergence {
+        let bad = self.model.layers().iter().find(|l| !all_finite(self.lin.value(l.output)));
+        Divergence {
+            step: self.state.steps(),
+            epoch: self.epoch + 1,
+            layer: bad.map_or_else(|| "loss".to_string(), |l| l.name.clone()),
+            largest_parameter: largest(&self.theta),
+        }
     }
 
     /// One optimiser step on these rows.
-    fn step(&mut self, batch: &[usize]) {
+    fn step(&mut self, batch: &[usize]) -> Result<(), Divergence> {
         let (model, f) = (self.model, self.model.function());
         let (features, targets) = (model.spec().inputs, model.spec().loss.target_size(model.outputs()));
         self.lin.resize(f, batch.len());
@@ -317,7 +329,9 @@ impl<'m, T: Real> Trainer<'m, T> {
         self.weights.clear();
         self.weights.resize(batch.len(), T::from_f64(1.0 / batch.len() as f64));
         let at = At { function: f, theta: &self.theta };
-        self.lin.evaluate(at, &self.weights);
+        if !self.lin.evaluate(at, &self.weights).is_finite() {
+            return Err(self.divergence());
+        }
         self.lin.pull(at, &self.weights, Some((&mut self.gradient, Write::Set)));
         for &p in model.graph().params() {
             self.flat[model.graph().param_range(p)].copy_from_slice(&self.gradient[p.index()]);
@@ -329,7 +343,13 @@ impl<'m, T: Real> Trainer<'m, T> {
         }
         let lr = self.lr(self.state.steps());
         self.state.step(lr, &mut self.theta, &self.flat);
+        Ok(())
     }
+}
+
+/// The largest |θ_i|; NaN if one is not a number.
+fn largest<T: Real>(theta: &[T]) -> f64 {
+    theta.iter().map(|x| x.to_f64().abs()).fold(0.0, |m, x| if x.is_nan() || x > m { x } else { m })
 }
 
 /// The result of [`train`].
@@ -345,7 +365,7 @@ pub struct Trained<T> {
 
 /// Trains from θ; `observe` sees the starting point and the end of every epoch with its parameters.
 ///
-/// Stops at the first epoch whose loss is not finite and says where. With early stopping, θ at the end is that of the best
+/// Stops at the first step whose loss is not finite and says where. With early stopping, θ at the end is that of the best
 /// epoch.
 ///
 /// # Errors
@@ -370,8 +390,10 @@ pub fn train<T: Real>(
     let mut history = Vec::new();
     let mut end = End::Finished;
     for epoch in 0..=options.epochs {
-        if epoch > 0 {
-            trainer.run_epoch();
+        if epoch > 0
+            && let Err(divergence) = trainer.run_epoch()
+        {
+            return Ok(Trained { theta: finite, history, end: End::Diverged(divergence) });
         }
         let step = trainer.state().steps();
         let now = Epoch {
@@ -382,9 +404,8 @@ pub fn train<T: Real>(
             validation: on_validation.as_mut().map(|v| v.score(trainer.theta())),
         };
         if !now.train.loss.is_finite() {
-            let largest = trainer.theta().iter().map(|x| x.to_f64().abs()).fold(0.0, f64::max);
-            let layer = on_train.first_non_finite();
-            end = End::Diverged(Divergence { step, epoch, layer, largest_parameter: largest });
+            let (layer, largest_parameter) = (on_train.first_non_finite(), largest(trainer.theta()));
+            end = End::Diverged(Divergence { step, epoch, layer, largest_parameter });
             return Ok(Trained { theta: finite, history, end });
         }
         finite.copy_from_slice(trainer.theta());
