@@ -98,11 +98,7 @@ pub fn coupling<T: Real>(objective: &Objective<'_, T>, kind: Kind, options: &Cou
 }
 
 fn norm(samples: &[f64], exact: bool) -> Estimate {
-    if exact {
-        Estimate { mean: samples.iter().sum(), sem: 0.0, samples: 0 }
-    } else {
-        Estimate::from_samples(samples)
-    }
+    if exact { Estimate { mean: samples.iter().sum(), sem: 0.0, samples: 0 } } else { Estimate::from_samples(samples) }
 }
 
 /// Φ of sums (exact) or of means with a jackknife over probes.
@@ -170,7 +166,10 @@ mod tests {
                 for l in 0..3 {
                     for m in 0..3 {
                         let (e, truth) = (found.norms[l][m], exact.norms[l][m].mean);
-                        assert!((e.mean - truth).abs() <= 4.0 * e.sem + 1e-12 * truth, "{name} ({l}, {m}): {e:?}, {truth}");
+                        assert!(
+                            (e.mean - truth).abs() <= 4.0 * e.sem + 1e-12 * truth,
+                            "{name} ({l}, {m}): {e:?}, {truth}"
+                        );
                     }
                 }
             }

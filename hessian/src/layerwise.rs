@@ -67,8 +67,8 @@ pub fn layer<T: Real>(
     options: &BlockOptions,
 ) -> Result<BlockReport, BlockError> {
     let name = &objective.model().layers()[index].name;
-    let dense = (choose(objective, index, options).route == Route::DenseKronecker)
-        .then(|| assemble(objective, index, kind));
+    let dense =
+        (choose(objective, index, options).route == Route::DenseKronecker).then(|| assemble(objective, index, kind));
     analyze_block(name, &Block::layer(objective, index, kind), dense, options)
 }
 
@@ -76,10 +76,7 @@ pub fn layer<T: Real>(
 ///
 /// # Errors
 /// As [`layer`].
-pub fn layerwise<T: Real>(
-    objective: &Objective<'_, T>,
-    options: &LayerwiseOptions,
-) -> Result<Layerwise, BlockError> {
+pub fn layerwise<T: Real>(objective: &Objective<'_, T>, options: &LayerwiseOptions) -> Result<Layerwise, BlockError> {
     let layers = (0..objective.model().layers().len())
         .map(|index| layer(objective, index, Kind::Hessian, &options.block))
         .collect::<Result<Vec<_>, _>>()?;

@@ -32,7 +32,9 @@ pub enum SampleError {
     #[error("there are no samples; check the split fractions and row limits")]
     Empty,
     /// Another number of inputs than the network has.
-    #[error("the data have {data} values per sample, the network takes {model}; set the network's input width to {data}")]
+    #[error(
+        "the data have {data} values per sample, the network takes {model}; set the network's input width to {data}"
+    )]
     Inputs {
         /// What the data have.
         data: usize,
@@ -93,7 +95,10 @@ impl Samples {
                     labels.iter().map(|&l| f64::from(l)).collect()
                 } else {
                     let classes = names.len();
-                    labels.iter().flat_map(|&l| (0..classes).map(move |c| f64::from(u8::from(c == l as usize)))).collect()
+                    labels
+                        .iter()
+                        .flat_map(|&l| (0..classes).map(move |c| f64::from(u8::from(c == l as usize))))
+                        .collect()
                 }
             }
             (Targets::Values { values, .. }, Loss::Mse | Loss::Bce) => values.clone(),
@@ -383,7 +388,11 @@ impl<'m, T: Real> Objective<'m, T> {
     pub fn product(&self, plan: &Plan, lanes: usize, x: &[f64], y: &mut [f64]) {
         let model = self.model;
         let (rows_in, rows_out) = (self.width(plan.seeds()), self.width(plan.targets()));
-        assert_eq!((x.len(), y.len()), (lanes * rows_in, lanes * rows_out), "{lanes} columns of {rows_in} and {rows_out}");
+        assert_eq!(
+            (x.len(), y.len()),
+            (lanes * rows_in, lanes * rows_out),
+            "{lanes} columns of {rows_in} and {rows_out}"
+        );
         let parallel = self.parallel(lanes);
         let mut products = self.products.lock().expect("no product panicked");
         let Products { directions, groups } = &mut *products;

@@ -102,6 +102,8 @@ fn saturated_networks_on_unscaled_data_pass() {
 #[test]
 fn deep_and_wide_networks_are_shrunken_to_what_dense_matrices_can_hold() {
     let deep = network(&[&[7][..], &[20; 40], &[4]].concat(), Activation::Tanh, Loss::CrossEntropy);
+    let steep = network(&[7, 9, 9, 9, 9, 4], Activation::Exp, Loss::Mse);
+    passes("steep", &steep, &vec![0.01; steep.len()], &samples(60, 7, 4, Loss::Mse));
     let wide = network(&[300, 90, 40, 30], Activation::Relu, Loss::CrossEntropy);
     for model in [&deep, &wide] {
         let data = samples(60, model.spec().inputs, model.outputs(), Loss::CrossEntropy);

@@ -55,8 +55,14 @@ fn every_activation_and_loss_passes_the_taylor_tests() {
             let model = Model::<f64>::new(&spec(activation, loss)).unwrap();
             let data = samples(5, 4, 3, loss);
             let inputs = [(model.input(), data.x.clone()), (model.target(), data.y.clone())];
-            let report =
-                check_function(&format!("{activation} {loss}"), model.function(), &model.init(3), &inputs, &[0.2; 5], 1);
+            let report = check_function(
+                &format!("{activation} {loss}"),
+                model.function(),
+                &model.init(3),
+                &inputs,
+                &[0.2; 5],
+                1,
+            );
             let failures: Vec<String> = report.failures().map(ToString::to_string).collect();
             assert!(failures.is_empty(), "{}", failures.join("\n"));
         }
@@ -215,12 +221,8 @@ fn activation_sweeps_give_per_sample_curvature() {
     let o = linearized(&model, &samples(10, 4, 3, Loss::CrossEntropy), Cut { rows: Some(4), groups: Some(2) });
     let node = model.logits();
     let plan = Plan::hessian(model.graph(), &[node], &[node]).unwrap();
-    let rows = o.sweep_activations(
-        &plan,
-        1,
-        |_, ws| ws.tangent_mut(node).fill(1.0),
-        |_, ws| ws.cotangent(node).to_vec(),
-    );
+    let rows =
+        o.sweep_activations(&plan, 1, |_, ws| ws.tangent_mut(node).fill(1.0), |_, ws| ws.cotangent(node).to_vec());
     assert_eq!(rows.iter().map(Vec::len).collect::<Vec<_>>(), [12, 12, 6]);
     assert!(rows.concat().iter().all(|x| x.abs() < 1e-16));
 }

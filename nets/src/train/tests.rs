@@ -32,7 +32,8 @@ fn iris_is_learned() {
     let spec = ModelSpec::mlp(&[4, 16, 3], Activation::Tanh, Init::XavierUniform { gain: 1.0 }, Loss::CrossEntropy);
     let model = Model::<f32>::new(&spec).unwrap();
     let [train_part, validation, test] = parts("iris", Loss::CrossEntropy, 3);
-    let result = train(&model, model.init(0), &train_part, Some(&validation), &adam(1e-2, 40, 16), |_, _| Next::Continue);
+    let result =
+        train(&model, model.init(0), &train_part, Some(&validation), &adam(1e-2, 40, 16), |_, _| Next::Continue);
     let result = result.unwrap();
     assert_eq!((result.end, result.history.len()), (End::Finished, 41));
     assert!(Evaluator::new(&model, &test).unwrap().score(&result.theta).accuracy.unwrap() >= 0.9);
