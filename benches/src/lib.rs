@@ -81,10 +81,8 @@ impl<T: Real> GradientGemms<T> {
     /// For an MLP of these widths and a batch of n, on `threads` threads.
     pub fn new(widths: &[usize], n: usize, threads: usize) -> Self {
         let shapes: Vec<[usize; 2]> = widths.windows(2).map(|w| [w[0], w[1]]).collect();
-        let buffers = shapes
-            .iter()
-            .map(|[i, o]| [n * i, o * i, n * o].map(|len| vec![T::from_f64(0.5); len]))
-            .collect();
+        let buffers =
+            shapes.iter().map(|[i, o]| [n * i, o * i, n * o].map(|len| vec![T::from_f64(0.5); len])).collect();
         GradientGemms { shapes, n, buffers, threads }
     }
 
