@@ -126,7 +126,7 @@ pub fn spectra(result: &RunResult, files: &BTreeMap<String, Spectrum>, tau: f64)
         if rows.is_empty() {
             continue;
         }
-        let title = format!("{}: {}", capital(&layer_label(&layer.name)), layer.kind);
+        let title = format!("{}: {}", layer_label(&layer.name), layer.kind);
         let note = match rows[0].spectrum {
             Spectrum::Exact(values) => format!("all {} eigenvalues", values.len()),
             Spectrum::Quadrature { dim, probes, top, bottom } => format!(
@@ -142,11 +142,6 @@ pub fn spectra(result: &RunResult, files: &BTreeMap<String, Spectrum>, tau: f64)
         }
     }
     Ok(figures)
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or(String::new(), |c| c.to_uppercase().chain(chars).collect())
 }
 
 #[cfg(test)]
