@@ -13,7 +13,8 @@ use crate::simd::{self, Level, Vectors, copy_short};
 
 /// A function of `I` inputs and the old contents of `O` outputs that gives the new outputs, element by element.
 ///
-/// Mark `apply` `#[inline(always)]` and use no closures in it: what is not inlined into the driver loses SIMD.
+/// Mark `apply` `#[inline(always)]` and use no closures in it: what is not inlined into the driver loses SIMD. Bound
+/// `T` by [`Vectors`], not by [`Real`], whose operators make `T::add` ambiguous; `T::NIL` and `T::UNIT` are 0 and 1.
 ///
 /// ```
 /// use eigenlens_linalg::elementwise::{Kernel, update};

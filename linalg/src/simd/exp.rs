@@ -4,16 +4,22 @@ use pulp::Simd;
 
 use super::{Vectors, polynomial};
 
-/// (n, eʳ − 1) with x = n ln 2 + r, n an integer, |r| ≤ ln 2 / 2.
+/// (n, x − n LN2[0], r) with x = n ln 2 + r, n an integer, |r| ≤ ln 2 / 2.
 ///
 /// r is exact but for its last rounding: n · LN2[0] is exact inside the fused operation, and the difference is a
 /// multiple of the last place of LN2[0] below 1/2, hence representable.
 #[inline(always)]
-fn reduced<T: Vectors, S: Simd>(s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
+fn argument<T: Vectors, S: Simd>(s: S, x: T::V<S>) -> (T::V<S>, T::V<S>, T::V<S>) {
     let rounder = T::splat(s, T::ROUNDER);
     let n = T::sub(s, T::fma(s, x, T::splat(s, T::LOG2_E), rounder), rounder);
-    let r = T::fnma(s, n, T::splat(s, T::LN2[0]), x);
-    let r = T::fnma(s, n, T::splat(s, T::LN2[1]), r);
+    let first = T::fnma(s, n, T::splat(s, T::LN2[0]), x);
+    (n, first, T::fnma(s, n, T::splat(s, T::LN2[1]), first))
+}
+
+/// (n, eʳ − 1) with x = n ln 2 + r.
+#[inline(always)]
+fn reduced<T: Vectors, S: Simd>(s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
+    let (n, _, r) = argument::<T, S>(s, x);
     let q = polynomial::<T, S>(s, r, T::EXP);
     (n, T::fma(s, T::mul(s, r, r), q, r))
 }
@@ -56,7 +62,11 @@ pub(super) fn exp<T: Vectors, S: Simd>(s: S, x: T::V<S>) -> T::V<S> {
 pub(super) fn expm1<T: Vectors, S: Simd>(s: S, x: T::V<S>) -> T::V<S> {
     let low = T::splat(s, T::EXPM1_MIN);
     let bounded = T::select(s, T::lt(s, x, low), low, x);
-    let (n, e) = reduced::<T, S>(s, bounded);
+    let (n, first, r) = argument::<T, S>(s, bounded);
+    // What the rounding of r lost counts here: where n = 1, e is doubled and then cancels.
+    let lost = T::fnma(s, n, T::splat(s, T::LN2[1]), T::sub(s, first, r));
+    let q = polynomial::<T, S>(s, r, T::EXP);
+    let e = T::add(s, r, T::fma(s, T::mul(s, r, r), q, lost));
     let half = T::pow2(s, T::add(s, n, T::splat(s, T::MINUS_ONE)));
     let y = T::fma(s, half, e, T::sub(s, half, T::splat(s, T::HALF)));
     let y = T::add(s, y, y);

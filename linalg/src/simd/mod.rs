@@ -13,6 +13,9 @@
 //! # Traps
 //! A closure handed to pulp's dispatch is compiled without the instructions it was dispatched for. Give [`dispatch`] a
 //! struct whose `with_simd` is `#[inline(always)]`, and call only `#[inline(always)]` functions from it.
+//!
+//! pulp 0.22's 512-bit vectors on AVX2 (`V3_512b`) load and store under a mask at the wrong place (their upper half one
+//! vector too far), and their `vectorize` hands over the narrow token. Nothing here uses either.
 
 use std::fmt::Debug;
 
