@@ -125,7 +125,7 @@ impl<T> Slot<'_, T> {
 /// | [`eval`](Op::eval) | y = f(x) | primal `x`, `y` |
 /// | [`jvp`](Op::jvp) | ẏ = J ẋ | tangents `dx`, `dy` |
 /// | [`vjp`](Op::vjp) | x̄ += Jᵀ ȳ | cotangents `gy`, `gx` |
-/// | [`vjp_jvp`](Op::vjp_jvp) | x̄̇ += Jᵀ ȳ̇ + D[Jᵀȳ]·ẋ | tangents of cotangents `dgy`, `dgx` |
+/// | [`vjp_jvp`](Op::vjp_jvp) | x̄̇ += Jᵀ ȳ̇ + D(Jᵀȳ)·ẋ | tangents of cotangents `dgy`, `dgx` |
 ///
 /// A missing tangent (`None`) is zero; a missing slot is not wanted. Maps write all of what they are given, with each
 /// slot's own [`Write`]; they allocate nothing. The maps on tangents and cotangents take K lanes that share the primal.

@@ -106,7 +106,7 @@ pub enum Command {
 pub struct ConfigArgs {
     /// Run config (TOML); without one, the built-in example
     pub config: Option<PathBuf>,
-    /// Change an option of the config: train.lr=0.01, model.hidden=[64,32]; repeatable
+    /// Change an option of the config: train.lr=0.01, model.activation=relu; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Seed of everything random

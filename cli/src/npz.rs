@@ -68,7 +68,7 @@ pub fn write(arrays: &[(&str, Array)]) -> Vec<u8> {
     out
 }
 
-/// The arrays of an archive that [`write`] wrote.
+/// The arrays of an archive that [`fn@write`] wrote.
 ///
 /// # Errors
 /// What is wrong with the bytes, as half a sentence.

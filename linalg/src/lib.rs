@@ -3,7 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`real`] | the scalar types f32 and f64 |
-//! | [`gemm`] | matrix products through faer, on row-major views |
+//! | [`mod@gemm`] | matrix products through faer, on row-major views |
 //! | [`simd`], [`elementwise`] | vector arithmetic and functions (exp, tanh, …) and the one driver that runs them over slices |
 //! | [`reduce`] | dot, norms, axpy, column sums, with a fixed order of summation |
 //! | [`operator`], [`stop`] | symmetric operators on k columns; why an iteration ended |

@@ -88,7 +88,7 @@ pub fn scal<T: Real>(alpha: T, x: &mut [T]) {
     elementwise::update(&Scal(alpha), [], [x]);
 }
 
-/// dst[j] ← Σᵢ a[i][j] ([`Write::Set`]) or dst[j] + Σᵢ a[i][j] ([`Write::Add`]): the column sums of a row-major matrix
+/// `dst[j]` ← Σᵢ `a[i][j]` ([`Write::Set`]) or `dst[j]` + Σᵢ `a[i][j]` ([`Write::Add`]): the column sums of a row-major matrix
 /// of shape (rows, dst.len()).
 ///
 /// The order of summation is fixed by the number of rows: leaves of 32 rows, in two chains, then pairs of leaves.

@@ -72,7 +72,7 @@ pub struct Model {
     /// Activation after every hidden layer. Default `"tanh"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation: Option<String>,
-    /// How the weights start. Default: by the activation, see [`default_init`].
+    /// How the weights start. Default: by the activation, see `default_init`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<String>,
     /// Whether the linear layers have a bias. Default true.
