@@ -1,12 +1,17 @@
 //! Cross-crate tests.
 
 mod allocation;
+mod defects;
 mod golden;
 mod golden_data;
 mod krylov_edges;
 mod nets;
 mod operators;
+mod peers;
 mod random_nets;
 mod snapshots;
 mod spectra;
+mod structure;
 mod threads;
+mod tidy;
+mod verified;

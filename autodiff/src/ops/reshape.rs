@@ -1,4 +1,4 @@
-//! The same values under other extents; the batch axis stays.
+//! y = x under other extents; the batch axis stays.
 
 use eigenlens_linalg::Real;
 

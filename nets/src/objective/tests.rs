@@ -1,3 +1,5 @@
+//! Shards, lanes, blocks, penalty and threads against plain sums.
+
 use super::*;
 use crate::activation::Activation;
 use crate::init::Init;

@@ -1,3 +1,5 @@
+//! Training is deterministic, learns real data, stops early and reports divergence.
+
 use super::*;
 use crate::activation::Activation;
 use crate::data::{self, Fractions, Scaling, Source, Standardizer, split};
