@@ -148,7 +148,7 @@ pub trait Vectors: Tables {
     fn expm1<S: Simd>(s: S, x: Self::V<S>) -> Self::V<S> {
         exp::expm1::<Self, S>(s, x)
     }
-    /// tanh x. Error ≤ 2 ulp.
+    /// tanh x. Error ≤ 1.75 ulp.
     #[inline(always)]
     fn tanh<S: Simd>(s: S, x: Self::V<S>) -> Self::V<S> {
         exp::tanh::<Self, S>(s, x)
