@@ -1,6 +1,8 @@
 //! Tests of sums and norms.
 
+use super::columns::SumRows;
 use super::*;
+use crate::gemm::Write;
 use crate::simd::Level;
 
 /// Numbers in [−1, 1] without a pattern: the fractional parts of multiples of the golden ratio.

@@ -176,7 +176,7 @@ fn sin_and_cos_keep_their_bounds() {
     cos(GRID, STEP);
 }
 
-/// Every f32 there is and a hundred times the points of f64, some 20 minutes on one core:
+/// Every f32 there is and a hundred times the points of f64, some 15 minutes on one core:
 /// `cargo test --release -p eigenlens-linalg -- --ignored --nocapture every_f32`.
 #[test]
 #[ignore = "slow; run after a change of a function or its tables"]
