@@ -347,3 +347,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_crowd_that_outlasts_the_budget_is_not_called_converged() {
+    // Eigenpairs to 1e-10, but not the three smallest: 20 zeros among powers of 0.8, which 1,000 products don't sort out.
+    let spectrum: Vec<f64> = (0..80).map(|i| if i < 60 { 0.8f64.powi(i) } else { 0.0 }).collect();
+    for seed in 0..4 {
+        let a = Prescribed::new(spectrum.clone(), seed);
+        let found = eigs(&a, &Options { seed, ..krylov(3, End::Smallest) });
+        let right = found.values.iter().all(|x| x.abs() <= 1e-9);
+        assert!(right || found.stop == Stop::MaxSteps, "{:?} after {} checks", found.values, found.checks);
+        assert_eq!(found.stop == Stop::Converged, found.checks > 0 && found.residuals.iter().all(|r| *r <= 1.1e-10));
+    }
+}
