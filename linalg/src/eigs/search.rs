@@ -121,9 +121,11 @@ impl<'s, 'a> Search<'s, 'a> {
         }
     }
 
-    /// tol ‖A‖, not below rounding.
+    /// tol ‖A‖ / √2k for k pairs, not below rounding. The residuals of the final pairs, rotations of these, may add up all
+    /// k of them, and each has a part along the pairs locked before, which is as large as theirs.
     fn threshold(&self) -> f64 {
-        self.options.tol.max(f64::EPSILON) * self.space.scale
+        let pairs = self.target.pairs() as f64;
+        (self.options.tol / (2.0 * pairs).sqrt()).max(f64::EPSILON) * self.space.scale
     }
 
     /// How many Ritz values belong to the wanted ones: i is in if fewer than k come before it, where a locked value that

@@ -349,6 +349,19 @@ proptest! {
 }
 
 #[test]
+fn copies_that_share_their_residuals_are_within_the_tolerance() {
+    // Four copies of −4, locked one after the other: rotated against each other, one had 1.04 times the residual allowed.
+    let spectrum = [
+        2, 3, 10, -5, 11, -4, 1, -10, 7, -1, 1, 2, 4, -5, 8, -12, -5, -11, -6, 6, -12, 5, -12, 7, -5, 9, 3, -12, -4,
+        -8, -10, -9, -5, 1, 7, 9, 11, 5, 9, -8, 11, 0, -1, 11, -1, 1, 5, -8, 6, 2, 7, -10, -8, 0, -3, 6, -11, 8, -8,
+        -3, -4, 3, 2, -7, -1, -9, 5, 8, 10, -5, 0, -1, 3, 1, 5, -7,
+    ];
+    let a = Prescribed::new(spectrum.iter().map(|x| f64::from(*x) / 3.0).collect(), 813);
+    let found = eigs(&a, &Options { seed: 813, basis: 11, max_products: 100_000, ..krylov(5, End::Smallest) });
+    verify(&a, &a.spectrum, 5, End::Smallest, &found, 1e-11);
+}
+
+#[test]
 fn a_crowd_that_outlasts_the_budget_is_not_called_converged() {
     // Eigenpairs to 1e-10, but not the three smallest: 20 zeros among powers of 0.8, which 1,000 products don't sort out.
     let spectrum: Vec<f64> = (0..80).map(|i| if i < 60 { 0.8f64.powi(i) } else { 0.0 }).collect();
