@@ -50,11 +50,15 @@ impl Net {
     }
 }
 
+/// Networks and data have seeds of their own. With those of a Krylov method, its start would be θ itself, and eigenvectors
+/// that are orthogonal to θ for a reason would be missed: a repeated eigenvalue of a Gauss–Newton matrix lost a copy.
+const OWN: u64 = 1 << 40;
+
 /// Inputs of variance 1; labels, values or shares that fit the loss.
 pub fn random_samples(spec: &ModelSpec, n: usize, seed: u64) -> Samples {
     let outputs = spec.outputs();
-    let x = Distribution::Gaussian.probe(seed, 0, n * spec.inputs);
-    let values = Distribution::Gaussian.probe(seed, 1, n * spec.loss.target_size(outputs));
+    let x = Distribution::Gaussian.probe(seed + OWN, 0, n * spec.inputs);
+    let values = Distribution::Gaussian.probe(seed + OWN, 1, n * spec.loss.target_size(outputs));
     let target = |v: f64| match spec.loss {
         Loss::CrossEntropy => (v.abs() * 1e6).floor() % outputs as f64,
         Loss::Mse => v,
@@ -65,7 +69,7 @@ pub fn random_samples(spec: &ModelSpec, n: usize, seed: u64) -> Samples {
 
 /// Parameters for which results have about the variance of their inputs, biases not zero.
 pub fn random_theta(model: &Model<f64>, seed: u64) -> Vec<f64> {
-    let mut theta = Distribution::Gaussian.probe(seed, 2, model.len());
+    let mut theta = Distribution::Gaussian.probe(seed + OWN, 2, model.len());
     for layer in model.layers() {
         // e^(e^(e^x)) needs small x to be tame.
         let exp = model.spec().layers.contains(&LayerSpec::Activation(Activation::Exp));

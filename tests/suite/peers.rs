@@ -139,7 +139,8 @@ fn hessian_eigenthings_fifty_one_iterations_are_as_orthogonal_as_fifty() {
 #[test]
 fn hessian_eigenthings_ten_pairs_are_ten_different_ones_with_true_residuals() {
     let a = outliers_and_bulk(500);
-    let found = eigs(&a, &Options { dense_up_to: 0, ..Options::new(10, End::Largest) });
+    // The tenth is the first of a crowd: to check that nothing larger is left takes more products than to find it.
+    let found = eigs(&a, &Options { dense_up_to: 0, max_products: 20_000, ..Options::new(10, End::Largest) });
     assert_eq!(found.stop, Stop::Converged);
     close("values", &found.values, &a.descending()[..10], 1e-8);
     assert!(found.values.windows(2).take(8).all(|w| w[0] - w[1] > 1.0));

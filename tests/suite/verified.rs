@@ -8,6 +8,9 @@ use eigenlens_nets::optim::{Adam, Optimizer};
 use eigenlens_nets::schedule::Schedule;
 use eigenlens_nets::train::{Next, TrainOptions, train};
 use eigenlens_nets::{Activation, Loss, Model, ModelSpec, Samples};
+use proptest::prelude::*;
+
+use crate::nets::{any_net, config};
 
 /// Trains on a built-in data set until the loss is small, and verifies at the beginning and at the end.
 fn trained(name: &str, activation: Activation, loss: Loss, hidden: &[usize], penalty: Option<Penalty>) {
@@ -65,4 +68,16 @@ fn wine_with_elu_and_squared_errors_of_one_hot_rows() {
 #[test]
 fn iris_with_softplus_fitted_almost_perfectly() {
     trained("iris", Activation::Softplus, Loss::CrossEntropy, &[30, 30], None);
+}
+
+proptest! {
+    #![proptest_config(config(48))]
+
+    #[test]
+    fn random_networks_raise_no_false_alarm(net in any_net()) {
+        let (model, options) = (net.model::<f64>(), VerifyOptions { seed: net.seed, ..VerifyOptions::default() });
+        let report = verify(&model, &net.theta(), &net.samples(), &options).unwrap();
+        let failures: Vec<String> = report.failures().map(ToString::to_string).collect();
+        prop_assert!(report.passed(), "{}", failures.join("\n"));
+    }
 }
