@@ -567,7 +567,7 @@ const MAX_WINDOW: usize = 16;
 /// Bytes of a core's second-level cache that a shard may fill.
 const CACHE: usize = 1 << 20;
 /// Below this many rows, packing the weights of a layer costs more than the product.
-const MIN_ROWS: usize = 64;
+const MIN_ROWS: usize = 128;
 /// Above this many rows, nothing is gained.
 const MAX_ROWS: usize = 1024;
 
