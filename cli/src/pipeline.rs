@@ -1,7 +1,7 @@
 //! From a config to numbers: the seam between this crate and the engine.
 //!
-//! Everything around it works on the plain types of this crate; only this file and its two parts know the crates below:
-//! `setup` (data, network, options) and `run` (training and analysis).
+//! Everything around it works on the plain types of this crate; only this file and its parts know the crates below:
+//! `setup` (data, network, options), `run` (training, files) and `curvature` (the picture at each snapshot).
 //!
 //! | function | maps | to |
 //! |---|---|---|
@@ -14,9 +14,9 @@
 //! 1. Read, check and split the data. Only when they are fine, make the directory: [`RunDir::create`] or
 //!    [`RunDir::resume`].
 //! 2. Train; at each epoch of [`Snapshots::at`](crate::config::Snapshots::at) write
-//!    [`RunDir::snapshot_file`] (skip what [`RunDir::has`] after a resumption).
-//! 3. At each snapshot: Φ, then for every layer its spectrum into [`RunDir::spectrum_file`] and a
-//!    [`LayerResult`](crate::results::LayerResult).
+//!    [`RunDir::snapshot_file`]. A resumption replays this: the same config gives the same bits.
+//! 3. At each snapshot: for every layer its spectrum into [`RunDir::spectrum_file`] and a
+//!    [`LayerResult`](crate::results::LayerResult), then Φ. What [`RunDir::kept`] has from before is not computed again.
 //! 4. Write `result.json` ([`RunResult::to_json`]), `metrics.csv` ([`metrics_csv`](crate::results::metrics_csv)) and the
 //!    report ([`report::write`](crate::report::write)), then [`RunDir::finish`].
 //!
@@ -33,7 +33,7 @@ use eigenlens_nets::{Model, Objective, data};
 
 use serde::Serialize;
 
-use self::run::{block_options, describe};
+use self::curvature::{block_options, describe};
 use self::setup::{failure, setup};
 use crate::config::{Config, Task};
 use crate::error::{Failure, Result};
@@ -42,6 +42,7 @@ use crate::results::RunResult;
 use crate::rundir::RunDir;
 use crate::show::{CheckRow, DatasetInfo};
 
+mod curvature;
 mod run;
 mod setup;
 

@@ -140,11 +140,16 @@ impl Config {
         format!("# Every option of this run. `eigenlens run config.toml` repeats it.\n{body}")
     }
 
-    /// Eight hexadecimal digits that name everything in the config that can change a number: the start of the SHA-256
-    /// of its TOML form, without `out` and `threads`.
-    pub fn hash8(&self) -> String {
+    /// The SHA-256 of everything in the config that can change a number, in hexadecimal digits: of its TOML form, without
+    /// `out` and `threads`.
+    pub fn digest(&self) -> String {
         let same_numbers = Self { out: None, threads: 0, ..self.clone() };
         let digest = Sha256::digest(same_numbers.to_toml());
-        digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The first eight digits of [`Config::digest`], as the name of the run.
+    pub fn hash8(&self) -> String {
+        self.digest()[..8].to_owned()
     }
 }

@@ -1,33 +1,22 @@
-//! Training, snapshots, and the layer-wise picture at each of them.
+//! The course of a run: training, snapshots, and all files in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
-use eigenlens_autodiff::Order;
-use eigenlens_hessian::block::{BlockOptions, BlockReport};
-use eigenlens_hessian::coupling::{CouplingOptions, coupling};
-use eigenlens_hessian::estimate::{Quantity, Uncertainty};
-use eigenlens_hessian::layerwise::layer;
-use eigenlens_hessian::slq::SlqOptions;
-use eigenlens_hessian::spectrum::Spectrum;
 use eigenlens_linalg::Real;
-use eigenlens_nets::model::Layer;
-use eigenlens_nets::objective::{Cut, Kind, Reduction};
+use eigenlens_nets::Model;
 use eigenlens_nets::snapshot::{self, NamedTensor, TensorData};
 use eigenlens_nets::train::{End, Epoch, Evaluator, Next, Score, train};
-use eigenlens_nets::{Model, Objective};
 
 use super::Finished;
+use super::curvature::{Kept, analyse};
 use super::setup::{Setup, failure, setup, training};
 use crate::config::{Config, Precision};
 use crate::error::Result;
 use crate::progress::Progress;
 use crate::report;
-use crate::results::{
-    self, CurvePoint, LayerResult, Measured, ModelSummary, Pair, RunResult, SCHEMA, Scores, Snapshot, Training,
-    metrics_csv,
-};
+use crate::results::{CurvePoint, ModelSummary, RunResult, SCHEMA, Scores, Training, metrics_csv};
 use crate::rundir::RunDir;
 
 /// What training leaves for the rest of the run, in f64 whatever it computed in.
@@ -38,32 +27,9 @@ struct Course {
     diverged: Option<String>,
 }
 
-/// A snapshot before it is analysed.
-struct Kept {
-    epoch: usize,
-    step: u64,
-    file: String,
-    theta: Vec<f64>,
-    scores: [Option<Scores>; 3],
-}
-
 fn scores(s: Score) -> Scores {
     let finite = |x: f64| Some(x).filter(|x| x.is_finite());
     Scores { loss: finite(s.loss), accuracy: s.accuracy, r2: s.r2 }
-}
-
-/// The block options of a config.
-pub fn block_options(config: &Config) -> BlockOptions {
-    let s = &config.spectra;
-    let mut options = BlockOptions {
-        exact_max: s.exact_max,
-        top: s.pairs,
-        bottom: s.pairs.min(1),
-        slq: SlqOptions { probes: s.slq_probes, steps: s.slq_steps, seed: config.seed, ..SlqOptions::default() },
-        ..BlockOptions::default()
-    };
-    options.metrics.tau = s.tau;
-    options
 }
 
 /// The whole run; see the module above.
@@ -74,7 +40,7 @@ pub fn run(config: &Config, argv: &[String], resume: bool, progress: &Progress) 
     Model::<f64>::new(&setup.spec).map_err(failure)?;
     let mut directory =
         if resume { RunDir::resume(config, Path::new("."))? } else { RunDir::create(config, argv, Path::new("."))? };
-    match into(config, &setup, &directory, progress) {
+    match into(config, &setup, &mut directory, progress) {
         Ok((result, None)) => {
             write(&directory, &result)?;
             directory.finish()?;
@@ -102,7 +68,7 @@ fn write(directory: &RunDir, result: &RunResult) -> Result<()> {
 fn into(
     config: &Config,
     setup: &Setup,
-    directory: &RunDir,
+    directory: &mut RunDir,
     progress: &Progress,
 ) -> Result<(RunResult, Option<String>)> {
     let course = match config.train.precision {
@@ -110,8 +76,8 @@ fn into(
         Precision::F64 => course::<f64>(config, setup, directory, progress)?,
     };
     let snapshots = match config.precision {
-        Precision::F32 => analyse::<f32>(config, setup, &course, directory, progress)?,
-        Precision::F64 => analyse::<f64>(config, setup, &course, directory, progress)?,
+        Precision::F32 => analyse::<f32>(config, setup, &course.snapshots, directory, progress)?,
+        Precision::F64 => analyse::<f64>(config, setup, &course.snapshots, directory, progress)?,
     };
     let last = snapshots.last();
     let result = RunResult {
@@ -237,108 +203,4 @@ fn save<T: Real>(model: &Model<T>, theta: &[T], at: &Epoch, path: &Path) -> Resu
     metadata.insert("step".to_owned(), at.step.to_string());
     metadata.insert("program".to_owned(), "eigenlens".to_owned());
     snapshot::write(path, &tensors, &metadata).map_err(failure)
-}
-
-fn analyse<T: Real>(
-    config: &Config,
-    setup: &Setup,
-    course: &Course,
-    directory: &RunDir,
-    progress: &Progress,
-) -> Result<Vec<Snapshot>> {
-    let model = Model::<T>::new(&setup.spec).map_err(failure)?;
-    let samples = &setup.analysis.0;
-    let mut objective =
-        Objective::new(&model, samples, Reduction::Mean, Order::Second, Cut::default()).map_err(failure)?;
-    let options = block_options(config);
-    let between =
-        CouplingOptions { probes: config.spectra.coupling_probes, seed: config.seed, ..CouplingOptions::default() };
-    let phase = progress.phase("curvature", (course.snapshots.len() * (model.layers().len() + 1)) as u64);
-    let mut done = Vec::new();
-    for (index, kept) in course.snapshots.iter().enumerate() {
-        let theta: Vec<T> = kept.theta.iter().map(|&x| T::from_f64(x)).collect();
-        objective.linearize(&theta);
-        let mut layers = Vec::new();
-        for (l, of) in model.layers().iter().enumerate() {
-            let since = Instant::now();
-            let report = layer(&objective, l, Kind::Hessian, &options)
-                .map_err(|e| failure(e).at(format!("snapshot {index}, epoch {}", kept.epoch)))?;
-            let file = RunDir::spectrum_file(index, &of.name);
-            let spectrum = spectrum(&report.spectrum);
-            directory.write(&file, &spectrum.to_npz())?;
-            layers.push(layer_result(of, &report, &spectrum, file, since.elapsed().as_secs_f64()));
-            phase.advance(1, &format!("epoch {} {}", kept.epoch, of.name));
-        }
-        let phi = if config.spectra.coupling_probes == 0 && model.len() > between.exact_max {
-            None
-        } else {
-            Some(measured(&coupling(&objective, Kind::Hessian, &between).phi))
-        };
-        phase.advance(1, &format!("epoch {} between layers", kept.epoch));
-        let [train, validation, test] = kept.scores;
-        done.push(Snapshot {
-            index,
-            epoch: kept.epoch,
-            step: kept.step,
-            file: Some(kept.file.clone()),
-            train: train.unwrap_or_default(),
-            validation,
-            test,
-            phi,
-            layers,
-        });
-    }
-    Ok(done)
-}
-
-fn measured(q: &Quantity) -> Measured {
-    match q.uncertainty {
-        None => Measured::exact(q.value),
-        Some(Uncertainty::StandardError { sem, samples }) => Measured::mean(q.value, sem, samples),
-        Some(Uncertainty::Residual(r)) => Measured::bounded(q.value, r),
-    }
-}
-
-fn spectrum(spectrum: &Spectrum) -> results::Spectrum {
-    let pairs = |list: &[eigenlens_hessian::spectrum::Pair]| {
-        list.iter().map(|p| Pair { value: p.value, residual: p.residual }).collect()
-    };
-    match spectrum {
-        Spectrum::Exact { eigenvalues } => results::Spectrum::Exact(eigenvalues.clone()),
-        Spectrum::Quadrature { dim, probes, top, bottom } => results::Spectrum::Quadrature {
-            dim: *dim,
-            probes: probes
-                .iter()
-                .map(|p| results::Probe { nodes: p.nodes.clone(), weights: p.weights.clone() })
-                .collect(),
-            top: pairs(top),
-            bottom: pairs(bottom),
-        },
-    }
-}
-
-/// What a layer is, in a few words.
-pub fn describe(layer: &Layer) -> String {
-    format!("linear {}→{}{}", layer.inputs, layer.outputs, if layer.bias { " + bias" } else { "" })
-}
-
-fn layer_result(
-    layer: &Layer,
-    report: &BlockReport,
-    spectrum: &results::Spectrum,
-    file: String,
-    seconds: f64,
-) -> LayerResult {
-    let quantities = report.quantities.iter().map(|q| (q.name.to_owned(), measured(q)));
-    let mut result =
-        LayerResult::new(&layer.name, describe(layer), report.parameters, report.route.as_str(), quantities);
-    result.products = report.products as u64;
-    let stops: Vec<String> = report.stops.iter().map(|s| format!("{}: {}", s.stage, s.stop)).collect();
-    result.stop = (!stops.is_empty()).then(|| stops.join(", "));
-    result.seconds = seconds;
-    result.spectrum = Some(file);
-    if let results::Spectrum::Quadrature { top, bottom, .. } = spectrum {
-        (result.top, result.bottom) = (top.clone(), bottom.clone());
-    }
-    result
 }

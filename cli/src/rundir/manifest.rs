@@ -46,6 +46,9 @@ pub struct Manifest {
     /// When it was taken up again after an interruption.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resumed: Vec<String>,
+    /// Layer spectra that the last resumption found finished and did not compute again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused: Option<usize>,
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
@@ -82,6 +85,7 @@ impl Manifest {
             seeds: Seeds { run: config.seed },
             started: machine::timestamp(machine::now()),
             resumed: Vec::new(),
+            reused: None,
             ended: None,
             seconds: None,
             status: Status::Running,

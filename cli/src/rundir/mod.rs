@@ -9,16 +9,24 @@
 //! | `result.json` | all numbers |
 //! | `metrics.csv` | the same, one row per snapshot, layer and quantity |
 //! | `report.html` | the pictures |
+//! | `parts/` | until the run is finished: what a resumption need not compute again ([`Origin`]) |
 //!
 //! # Its place
 //! `--out DIR`, else `runs/NAME-HASH`: the data set's name and [`Config::hash8`]. If that exists, `-2`, `-3`, … follow: the
 //! same command twice gives two directories, side by side. Nothing is ever overwritten: a directory of another run, or
 //! one that is no run directory, is refused.
+//!
+//! # Interruptions
+//! A run that was killed leaves complete files and no statement that it ended. `--resume` replays the training, which is
+//! deterministic and costs little beside the curvature, and takes over every spectrum whose seal fits. While a program is at
+//! work it holds a lock on `parts/lock`, which the system releases however the program ends.
 
 mod manifest;
+mod parts;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -30,12 +38,14 @@ use crate::files::{read_text, write_atomic};
 use crate::machine;
 
 pub use manifest::{Manifest, Seeds, Status};
+pub use parts::Origin;
+use parts::{PARTS, lock, sweep};
 
 const CONFIG: &str = "config.toml";
 const MANIFEST: &str = "manifest.json";
 /// Folder of runs that were given no directory.
 const RUNS: &str = "runs";
-const FOLDERS: [&str; 2] = ["snapshots", "spectra"];
+const FOLDERS: [&str; 3] = ["snapshots", "spectra", PARTS];
 
 /// A run directory that belongs to this process, or is only read.
 #[derive(Debug)]
@@ -43,6 +53,8 @@ pub struct RunDir {
     path: PathBuf,
     manifest: Manifest,
     since: Instant,
+    /// Held while this process works in the directory. Absent where the file system knows no locks.
+    lock: Option<File>,
 }
 
 impl RunDir {
@@ -63,14 +75,16 @@ impl RunDir {
                 refuse_existing(&path, config)?;
                 return Err(Failure::new("another program is making the directory").at(path.display()));
             }
-            return Ok(Self { path, manifest, since });
+            let lock = lock(&path)?;
+            return Ok(Self { path, manifest, since, lock });
         }
         let prepared = prepare(&base.join(RUNS), config, &manifest)?;
         for path in numbered(config, base) {
             // A directory that another process made in the meantime is not replaced either: a rename only replaces
             // an empty one.
             if !path.exists() && prepared.place(&path)? {
-                return Ok(Self { path, manifest, since });
+                let lock = lock(&path)?;
+                return Ok(Self { path, manifest, since, lock });
             }
         }
         Err(Failure::new("there is no free name left for the run").at(base.join(RUNS).display()).hint("use --out DIR"))
@@ -117,12 +131,16 @@ impl RunDir {
                 .at(path.display())
                 .hint(format!("eigenlens report {} writes its report anew", path.display())));
         }
-        run.manifest.resumed.push(machine::timestamp(machine::now()));
-        (run.manifest.status, run.manifest.reason, run.manifest.ended) = (Status::Running, None, None);
         for folder in FOLDERS {
             let folder = path.join(folder);
             std::fs::create_dir_all(&folder).map_err(|e| Failure::io("create the directory", &folder, &e))?;
         }
+        run.lock = lock(&path)?;
+        sweep(&path);
+        FOLDERS.iter().for_each(|folder| sweep(&path.join(folder)));
+        run.manifest.resumed.push(machine::timestamp(machine::now()));
+        (run.manifest.status, run.manifest.reason, run.manifest.ended) = (Status::Running, None, None);
+        run.manifest.reused = None;
         run.save_manifest()?;
         Ok(run)
     }
@@ -149,7 +167,7 @@ impl RunDir {
         if manifest.program != "eigenlens" {
             return Err(foreign("its manifest is another program's"));
         }
-        Ok(Self { path: path.to_owned(), manifest, since: Instant::now() })
+        Ok(Self { path: path.to_owned(), manifest, since: Instant::now(), lock: None })
     }
 
     /// Where it is.
@@ -199,11 +217,6 @@ impl RunDir {
         format!("spectra/{index:03}-{}.npz", layer.chars().map(plain).collect::<String>())
     }
 
-    /// Whether a file is there already, as after an interruption. It is then complete: all writes are atomic.
-    pub fn has(&self, file: &str) -> bool {
-        self.path.join(file).is_file()
-    }
-
     /// The full path of a file of the directory.
     pub fn file(&self, file: &str) -> PathBuf {
         self.path.join(file)
@@ -227,12 +240,20 @@ impl RunDir {
         self.write(file, &text)
     }
 
-    /// Says in the manifest that all is there.
+    /// Notes for the manifest how many layer spectra this resumption found finished.
+    pub fn reused(&mut self, spectra: usize) {
+        self.manifest.reused = (!self.manifest.resumed.is_empty()).then_some(spectra);
+    }
+
+    /// Says in the manifest that all is there, and removes what was kept for a resumption.
     ///
     /// # Errors
     /// If it can't be written.
     pub fn finish(&mut self) -> Result<()> {
-        self.end(Status::Finished, None)
+        self.end(Status::Finished, None)?;
+        // What might be left of it takes some space, but means nothing any more.
+        let _ = std::fs::remove_dir_all(self.path.join(PARTS));
+        Ok(())
     }
 
     /// Says in the manifest why the run stopped. What was computed before stays.
@@ -248,7 +269,9 @@ impl RunDir {
         self.manifest.reason = reason;
         self.manifest.ended = Some(machine::timestamp(machine::now()));
         self.manifest.seconds = Some((self.since.elapsed().as_secs_f64() * 1e3).round() / 1e3);
-        self.save_manifest()
+        self.save_manifest()?;
+        self.lock = None;
+        Ok(())
     }
 
     fn save_manifest(&self) -> Result<()> {

@@ -19,7 +19,7 @@ fn a_new_run_is_complete_from_the_start() {
     assert_eq!(name, format!("digits-{}", config(&[]).hash8()));
     let mut files: Vec<_> = std::fs::read_dir(run.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     files.sort();
-    assert_eq!(files, ["config.toml", "manifest.json", "snapshots", "spectra"]);
+    assert_eq!(files, ["config.toml", "manifest.json", "parts", "snapshots", "spectra"]);
     assert_eq!(run.config().unwrap(), config(&[]));
     let manifest = RunDir::open(run.path()).unwrap().manifest;
     assert_eq!((manifest.status, manifest.seeds.run), (Status::Running, 1));
@@ -89,10 +89,43 @@ fn without_a_directory_the_latest_unfinished_run_is_resumed() {
     let base = tempfile::tempdir().unwrap();
     assert!(RunDir::resume(&config(&[]), base.path()).is_err());
     let _first = create(&[], base.path()).unwrap();
-    let second = create(&[], base.path()).unwrap();
+    let second = create(&[], base.path()).unwrap().path().to_owned();
     let mut third = create(&[], base.path()).unwrap();
     third.finish().unwrap();
-    assert_eq!(RunDir::resume(&config(&[]), base.path()).unwrap().path(), second.path());
+    assert_eq!(RunDir::resume(&config(&[]), base.path()).unwrap().path(), second);
+}
+
+#[test]
+fn a_run_that_is_at_work_is_not_resumed() {
+    let base = tempfile::tempdir().unwrap();
+    let mut run = create(&["out=a"], base.path()).unwrap();
+    let error = RunDir::resume(&config(&["out=a"]), base.path()).unwrap_err();
+    assert_eq!(error.what(), "another program is at work in the directory");
+    assert!(RunDir::open(run.path()).unwrap().manifest.resumed.is_empty(), "nothing was changed");
+    run.fail("interrupted").unwrap();
+    assert!(RunDir::resume(&config(&["out=a"]), base.path()).is_ok());
+}
+
+#[test]
+fn a_resumption_sweeps_up_what_was_half_written() {
+    let base = tempfile::tempdir().unwrap();
+    let path = create(&["out=a"], base.path()).unwrap().path().to_owned();
+    for file in [".eigenlens-x1.part", "spectra/.eigenlens-x2.part", "snapshots/.eigenlens-x3.tmp", "spectra/mine.txt"]
+    {
+        std::fs::write(path.join(file), "half").unwrap();
+    }
+    RunDir::resume(&config(&["out=a"]), base.path()).unwrap();
+    let left = |folder: &str| std::fs::read_dir(path.join(folder)).unwrap().count();
+    assert_eq!((left("."), left("spectra"), left("snapshots")), (5, 1, 0));
+}
+
+#[test]
+fn a_finished_run_keeps_nothing_for_a_resumption() {
+    let base = tempfile::tempdir().unwrap();
+    let mut run = create(&["out=a"], base.path()).unwrap();
+    assert!(run.file("parts").is_dir());
+    run.finish().unwrap();
+    assert!(!run.file("parts").exists());
 }
 
 #[test]

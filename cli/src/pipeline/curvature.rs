@@ -1,0 +1,199 @@
+//! The layer-wise picture at every snapshot: what is finished already is taken over, the rest computed.
+
+use std::time::Instant;
+
+use eigenlens_autodiff::Order;
+use eigenlens_hessian::block::{BlockOptions, BlockReport};
+use eigenlens_hessian::coupling::{CouplingOptions, coupling};
+use eigenlens_hessian::estimate::{Quantity, Uncertainty};
+use eigenlens_hessian::layerwise::layer;
+use eigenlens_hessian::slq::SlqOptions;
+use eigenlens_hessian::spectrum::Spectrum;
+use eigenlens_linalg::Real;
+use eigenlens_nets::model::Layer;
+use eigenlens_nets::objective::{Cut, Kind, Reduction};
+use eigenlens_nets::{Model, Objective};
+
+use super::setup::{Setup, failure};
+use crate::config::Config;
+use crate::error::Result;
+use crate::progress::Progress;
+use crate::results::{self, LayerResult, Measured, Pair, Scores, Snapshot};
+use crate::rundir::{Origin, RunDir};
+
+/// A snapshot before it is analysed.
+pub struct Kept {
+    /// Epochs completed.
+    pub epoch: usize,
+    /// Optimiser steps completed.
+    pub step: u64,
+    /// File of the weights.
+    pub file: String,
+    /// The weights.
+    pub theta: Vec<f64>,
+    /// On the training, validation and test part.
+    pub scores: [Option<Scores>; 3],
+}
+
+/// The block options of a config.
+pub fn block_options(config: &Config) -> BlockOptions {
+    let s = &config.spectra;
+    let mut options = BlockOptions {
+        exact_max: s.exact_max,
+        top: s.pairs,
+        bottom: s.pairs.min(1),
+        slq: SlqOptions { probes: s.slq_probes, steps: s.slq_steps, seed: config.seed, ..SlqOptions::default() },
+        ..BlockOptions::default()
+    };
+    options.metrics.tau = s.tau;
+    options
+}
+
+/// What is computed at a point, and the point itself once something needs it: a snapshot whose parts are all finished costs
+/// no product.
+struct Point<'o, 'm, T: Real> {
+    objective: &'o mut Objective<'m, T>,
+    theta: &'o [f64],
+    ready: bool,
+}
+
+impl<'m, T: Real> Point<'_, 'm, T> {
+    fn objective(&mut self) -> &Objective<'m, T> {
+        if !self.ready {
+            self.objective.linearize(&self.theta.iter().map(|&x| T::from_f64(x)).collect::<Vec<_>>());
+            self.ready = true;
+        }
+        self.objective
+    }
+}
+
+/// Looks at every snapshot, and keeps each part in the directory as soon as it is finished.
+///
+/// # Errors
+/// A block that is not finite, a file that can't be written.
+pub fn analyse<T: Real>(
+    config: &Config,
+    setup: &Setup,
+    snapshots: &[Kept],
+    directory: &mut RunDir,
+    progress: &Progress,
+) -> Result<Vec<Snapshot>> {
+    let model = Model::<T>::new(&setup.spec).map_err(failure)?;
+    let samples = &setup.analysis.0;
+    let mut objective =
+        Objective::new(&model, samples, Reduction::Mean, Order::Second, Cut::default()).map_err(failure)?;
+    let options = block_options(config);
+    let between =
+        CouplingOptions { probes: config.spectra.coupling_probes, seed: config.seed, ..CouplingOptions::default() };
+    let with_phi = config.spectra.coupling_probes > 0 || model.len() <= between.exact_max;
+    let phase = progress.phase("curvature", (snapshots.len() * (model.layers().len() + 1)) as u64);
+    let of_all = Origin::new(config).numbers(&samples.x).numbers(&samples.y);
+    let mut reused = 0;
+    let mut done = Vec::new();
+    for (index, kept) in snapshots.iter().enumerate() {
+        let origin = of_all.numbers(&kept.theta);
+        let mut point = Point { objective: &mut objective, theta: &kept.theta, ready: false };
+        let mut layers = Vec::new();
+        for (l, of) in model.layers().iter().enumerate() {
+            let file = RunDir::spectrum_file(index, &of.name);
+            let (part, origin) = (format!("{index:03}-layer-{l}"), origin.text(&of.name));
+            let result = match directory.kept::<LayerResult>(&part, &origin, Some(&file)) {
+                Some(result) => {
+                    reused += 1;
+                    result
+                }
+                None => {
+                    let since = Instant::now();
+                    let report = layer(point.objective(), l, Kind::Hessian, &options)
+                        .map_err(|e| failure(e).at(format!("snapshot {index}, epoch {}", kept.epoch)))?;
+                    let spectrum = spectrum(&report.spectrum);
+                    let result = layer_result(of, &report, &spectrum, &file, since.elapsed().as_secs_f64());
+                    directory.keep(&part, &origin, &result, Some((&file, &spectrum.to_npz())))?;
+                    result
+                }
+            };
+            layers.push(result);
+            phase.advance(1, &format!("epoch {} {}", kept.epoch, of.name));
+        }
+        let (part, origin) = (format!("{index:03}-between"), origin.text("between layers"));
+        let phi = match with_phi.then(|| directory.kept::<Measured>(&part, &origin, None)) {
+            None => None,
+            Some(Some(phi)) => Some(phi),
+            Some(None) => {
+                let phi = measured(&coupling(point.objective(), Kind::Hessian, &between).phi);
+                directory.keep(&part, &origin, &phi, None)?;
+                Some(phi)
+            }
+        };
+        phase.advance(1, &format!("epoch {} between layers", kept.epoch));
+        let [train, validation, test] = kept.scores;
+        done.push(Snapshot {
+            index,
+            epoch: kept.epoch,
+            step: kept.step,
+            file: Some(kept.file.clone()),
+            train: train.unwrap_or_default(),
+            validation,
+            test,
+            phi,
+            layers,
+        });
+    }
+    if reused > 0 {
+        phase.say(&format!("{reused} of {} layer spectra were finished before", done.len() * model.layers().len()));
+    }
+    directory.reused(reused);
+    Ok(done)
+}
+
+fn measured(q: &Quantity) -> Measured {
+    match q.uncertainty {
+        None => Measured::exact(q.value),
+        Some(Uncertainty::StandardError { sem, samples }) => Measured::mean(q.value, sem, samples),
+        Some(Uncertainty::Residual(r)) => Measured::bounded(q.value, r),
+    }
+}
+
+fn spectrum(spectrum: &Spectrum) -> results::Spectrum {
+    let pairs = |list: &[eigenlens_hessian::spectrum::Pair]| {
+        list.iter().map(|p| Pair { value: p.value, residual: p.residual }).collect()
+    };
+    match spectrum {
+        Spectrum::Exact { eigenvalues } => results::Spectrum::Exact(eigenvalues.clone()),
+        Spectrum::Quadrature { dim, probes, top, bottom } => results::Spectrum::Quadrature {
+            dim: *dim,
+            probes: probes
+                .iter()
+                .map(|p| results::Probe { nodes: p.nodes.clone(), weights: p.weights.clone() })
+                .collect(),
+            top: pairs(top),
+            bottom: pairs(bottom),
+        },
+    }
+}
+
+/// What a layer is, in a few words.
+pub fn describe(layer: &Layer) -> String {
+    format!("linear {}→{}{}", layer.inputs, layer.outputs, if layer.bias { " + bias" } else { "" })
+}
+
+fn layer_result(
+    layer: &Layer,
+    report: &BlockReport,
+    spectrum: &results::Spectrum,
+    file: &str,
+    seconds: f64,
+) -> LayerResult {
+    let quantities = report.quantities.iter().map(|q| (q.name.to_owned(), measured(q)));
+    let mut result =
+        LayerResult::new(&layer.name, describe(layer), report.parameters, report.route.as_str(), quantities);
+    result.products = report.products as u64;
+    let stops: Vec<String> = report.stops.iter().map(|s| format!("{}: {}", s.stage, s.stop)).collect();
+    result.stop = (!stops.is_empty()).then(|| stops.join(", "));
+    result.seconds = seconds;
+    result.spectrum = Some(file.to_owned());
+    if let results::Spectrum::Quadrature { top, bottom, .. } = spectrum {
+        (result.top, result.bottom) = (top.clone(), bottom.clone());
+    }
+    result
+}
