@@ -68,6 +68,9 @@ impl Failure {
         let hint = match error.kind() {
             NotFound => Some("check the path; relative paths start at the current directory"),
             PermissionDenied | ReadOnlyFilesystem => Some("choose a place that you may write to, e.g. with --out DIR"),
+            AlreadyExists | NotADirectory => {
+                Some("a part of the path is a file: choose another place, e.g. with --out DIR")
+            }
             StorageFull | QuotaExceeded => Some("free some space, or choose another disk with --out DIR"),
             _ => None,
         };

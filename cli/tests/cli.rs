@@ -1,38 +1,17 @@
 //! The program as a user meets it: help, errors, exit codes, streams.
 
+mod common;
+
 use std::path::Path;
-use std::process::Output;
 
-use assert_cmd::Command;
+use common::{eigenlens, run, stderr, stdout};
 
-fn eigenlens(args: &[&str]) -> Command {
-    let mut command = Command::cargo_bin("eigenlens").expect("the program is built");
-    command.args(args).env_remove("COLUMNS").env_remove("NO_COLOR");
-    command
-}
-
-fn run(args: &[&str]) -> Output {
-    eigenlens(args).output().expect("the program starts")
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-/// Runs what must be refused: exit code 2, nothing on standard output, one error line, at most one hint.
+/// Runs what must be refused before anything is said.
 #[track_caller]
 fn refused(args: &[&str]) -> String {
     let output = run(args);
-    let text = stderr(&output);
-    assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
-    assert_eq!(stdout(&output), "", "{args:?}");
-    let lines: Vec<&str> = text.lines().collect();
-    assert!(lines[0].starts_with("error: "), "{args:?}: {text}");
-    assert!(lines.len() == 1 || lines.len() == 2 && lines[1].starts_with("hint: "), "{args:?}: {text}");
+    let text = common::refusal(&output);
+    assert_eq!(text, stderr(&output), "{args:?}");
     text
 }
 
