@@ -87,6 +87,11 @@ impl<T: Real> Graph<T> {
         self.push(name, Shape::batched(dims), Kind::Input)
     }
 
+    /// Data with `dims` values that all samples share and nothing is differentiated by: running statistics, for one.
+    pub fn constant(&mut self, name: &str, dims: &[usize]) -> NodeId {
+        self.push(name, Shape::fixed(dims), Kind::Input)
+    }
+
     /// A parameter of shape `dims`, placed after the earlier ones in the flat vector θ.
     pub fn param(&mut self, name: &str, dims: &[usize]) -> NodeId {
         let shape = Shape::fixed(dims);

@@ -175,7 +175,7 @@ impl<T: Real> Linearization<T> {
             .sum()
     }
 
-    /// The buffer of an input node, to be filled before [`Linearization::evaluate`].
+    /// The buffer of an input or a constant, to be filled before [`Linearization::evaluate`].
     pub fn input_mut(&mut self, id: NodeId) -> &mut [T] {
         &mut self.values[id.0]
     }
@@ -183,6 +183,11 @@ impl<T: Real> Linearization<T> {
     /// The value of a node that is not a parameter.
     pub fn value(&self, id: NodeId) -> &[T] {
         &self.values[id.0]
+    }
+
+    /// What the op of a node saved with its value, as the op's file says: batch statistics, for one.
+    pub fn saved(&self, id: NodeId) -> &[T] {
+        &self.saved[id.0]
     }
 
     /// The cotangent of a node after [`Linearization::pull`]: ∂F/∂node, for each sample.

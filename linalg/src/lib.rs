@@ -11,6 +11,7 @@
 //! | [`eigs`] | a few eigenpairs at either end (thick-restart Lanczos) |
 //! | [`dense`] | all eigenvalues of a dense symmetric matrix |
 //! | [`probes`] | counter-based random vectors |
+//! | [`scratch`] | buffers that kernels of one thread use again and again |
 //!
 //! This crate knows no derivatives. It never prints, reads the environment, or touches a clock or a global random state.
 
@@ -24,6 +25,7 @@ pub mod probes;
 pub mod quadrature;
 pub mod real;
 pub mod reduce;
+pub mod scratch;
 pub mod simd;
 pub mod stop;
 pub mod tridiagonal;

@@ -4,6 +4,7 @@ use std::fmt::{Debug, Display, LowerExp};
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssign};
 
+use crate::scratch::Pool;
 use crate::simd::Vectors;
 
 /// A scalar with its constants and conversions, but without operators: the bound of SIMD kernels, where `T::add` and the
@@ -48,10 +49,24 @@ pub trait Real:
     + DivAssign
     + 'static
 {
+    /// Calls `f` with this thread's scratch buffers; use [`crate::scratch::with`].
+    #[doc(hidden)]
+    fn pool<R>(f: impl FnOnce(&Pool<Self>) -> R) -> R;
 }
 
-impl Real for f32 {}
-impl Real for f64 {}
+impl Real for f32 {
+    fn pool<R>(f: impl FnOnce(&Pool<f32>) -> R) -> R {
+        thread_local!(static POOL: Pool<f32> = const { Pool::new(Vec::new()) });
+        POOL.with(f)
+    }
+}
+
+impl Real for f64 {
+    fn pool<R>(f: impl FnOnce(&Pool<f64>) -> R) -> R {
+        thread_local!(static POOL: Pool<f64> = const { Pool::new(Vec::new()) });
+        POOL.with(f)
+    }
+}
 
 impl Number for f32 {
     const ZERO: f32 = 0.0;
