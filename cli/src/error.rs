@@ -5,6 +5,8 @@
 use std::fmt;
 use std::path::Path;
 
+use eigenlens_nets::options::nearest;
+
 /// Exit codes of the program, as `--help` documents them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -54,7 +56,7 @@ impl Failure {
     /// Adds the hint that `name` was perhaps meant to be one of `known`; without a near one, the list of them.
     pub fn did_you_mean<'a>(self, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         let known: Vec<&str> = known.into_iter().collect();
-        let hint = match crate::suggest::nearest(name, known.iter().copied()) {
+        let hint = match nearest(name, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None if known.is_empty() => return self,
             None => format!("known: {}", known.join(", ")),

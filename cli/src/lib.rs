@@ -20,5 +20,4 @@ pub mod report;
 pub mod results;
 pub mod rundir;
 pub mod show;
-pub mod suggest;
 pub mod table;

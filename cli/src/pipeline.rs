@@ -1,7 +1,8 @@
 //! From a config to numbers: the seam between this crate and the engine.
 //!
 //! Everything around it works on the plain types of this crate; only this file and its parts know the crates below:
-//! `setup` (data, network, options), `run` (training, files) and `curvature` (the picture at each snapshot).
+//! `setup` (data, network, options), `run` (training, files) and `curvature` (the picture at each snapshot). Names of activations and
+//! initialisers, and what is near to a misspelt one, are those of `nets` wherever they are needed.
 //!
 //! | function | maps | to |
 //! |---|---|---|

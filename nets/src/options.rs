@@ -84,15 +84,21 @@ pub(crate) fn in_range(
 /// The known name most like `name`, if any is like it at all; case, `-`, `_` and spaces make no difference.
 ///
 /// Like means a Jaro–Winkler similarity of at least 0.8: slips (two letters swapped, one dropped or doubled) and bare
-/// beginnings of a name score above 0.85, unrelated words below 0.7. Of `name` 64 characters count, as the cost is
-/// quadratic.
+/// beginnings of a name score above 0.85, unrelated words below 0.7. In short names one slip weighs too much for a similarity
+/// (`rnu` for `run`); it counts as like, too. Of `name` 64 characters count, as the cost is quadratic.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    const LIKE: f64 = 0.8;
     let plain = |s: &str| s.chars().take(64).collect::<String>().to_lowercase().replace(['-', ' '], "_");
     let name = plain(name);
+    let likeness = |k: &str| {
+        let k = plain(k);
+        let one_slip = k.len() > 2 && strsim::osa_distance(&name, &k) == 1;
+        strsim::jaro_winkler(&name, &k).max(if one_slip { LIKE } else { 0.0 })
+    };
     known
         .into_iter()
-        .map(|k| (strsim::jaro_winkler(&name, &plain(k)), k))
-        .filter(|(likeness, _)| *likeness >= 0.8)
+        .map(|k| (likeness(k), k))
+        .filter(|(likeness, _)| *likeness >= LIKE)
         // The first of equals.
         .reduce(|best, next| if next.0 > best.0 { next } else { best })
         .map(|(_, k)| k)
@@ -109,11 +115,31 @@ mod tests {
         assert_eq!(nearest("admaw", KNOWN.iter().copied()), Some("adamw"));
         assert_eq!(nearest("he_nromal", ["he-uniform", "he-normal"]), Some("he-normal"));
         assert_eq!(nearest("SGD", KNOWN.iter().copied()), Some("sgd"));
+        let keys = ["batch_size", "epochs", "optimizer", "lr", "schedule", "early_stopping"];
+        for (slip, name) in [
+            ("batchsize", "batch_size"),
+            ("batch-size", "batch_size"),
+            ("Epoch", "epochs"),
+            ("optimiser", "optimizer"),
+            ("shedule", "schedule"),
+            ("earlystopping", "early_stopping"),
+        ] {
+            assert_eq!(nearest(slip, keys), Some(name));
+        }
+    }
+
+    #[test]
+    fn one_slip_in_a_short_name_is_near() {
+        assert_eq!(nearest("rnu", ["run", "check", "data"]), Some("run"));
+        assert_eq!(nearest("lt", ["lr"]), None);
     }
 
     #[test]
     fn an_unrelated_word_finds_nothing_and_the_message_lists_all() {
         assert_eq!(nearest("lbfgs", KNOWN.iter().copied()), None);
+        assert_eq!(nearest("banana", ["digits", "mnist", "wine"]), None);
+        assert_eq!(nearest("", KNOWN.iter().copied()), None);
+        assert_eq!(nearest("x", []), None);
         assert_eq!(
             OptionError::unknown("optimiser", "lbfgs", KNOWN).to_string(),
             "unknown optimiser 'lbfgs': known are sgd, adam, adamw"

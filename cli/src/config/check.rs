@@ -1,6 +1,9 @@
 //! What a config must satisfy beyond having known keys and values of the right type.
 
-use super::names::{ACTIVATIONS, INITIALISERS, split_number};
+use eigenlens_nets::Activation;
+use eigenlens_nets::init::Init;
+use eigenlens_nets::options::OptionError;
+
 use super::source::Source;
 use super::{Config, Layer, LayerKind, LossKind, OptimizerKind, Part, ScheduleKind, Task};
 use crate::error::{Failure, Result};
@@ -47,17 +50,25 @@ impl Check<'_> {
         Err(self.fail(key, format!("`{option}` has no meaning for {kind}")).hint(remedy))
     }
 
-    /// Refuses a name that is not known; some names may carry a number in parentheses.
-    fn name(&self, key: &str, what: &str, text: &str, known: &[&'static str]) -> Result<()> {
-        let Some((name, _)) = split_number(text) else {
-            return Err(self
-                .fail(key, format!("`{text}` is neither a name nor name(number)"))
-                .hint("for example leaky-relu(0.2) or normal(0.02)"));
-        };
-        if known.contains(&name) {
-            return Ok(());
-        }
-        Err(self.fail(key, format!("unknown {what} `{name}`")).did_you_mean(name, known.iter().copied()))
+    fn activation(&self, key: &str, text: &str) -> Result<()> {
+        self.option(key, text.parse::<Activation>())
+    }
+
+    fn initialiser(&self, key: &str, text: &str) -> Result<()> {
+        self.option(key, text.parse::<Init>().and_then(|init| init.check()))
+    }
+
+    /// Refuses a name that the networks don't know, or a number in parentheses that doesn't go with it.
+    fn option<T>(&self, key: &str, read: Result<T, OptionError>) -> Result<()> {
+        Err(match read {
+            Ok(_) => return Ok(()),
+            Err(OptionError::Unknown { what, name, known, .. }) => {
+                self.fail(key, format!("unknown {what} `{name}`")).did_you_mean(&name, known.iter().copied())
+            }
+            Err(other) => self
+                .fail(key, other.to_string())
+                .hint("some names take a number in parentheses, for example leaky-relu(0.2) or normal(0.02)"),
+        })
     }
 
     fn general(&self) -> Result<()> {
@@ -136,10 +147,10 @@ impl Check<'_> {
             self.number(units > 0, &format!("model.hidden.{i}"), units, "at least 1")?;
         }
         if let Some(name) = &m.activation {
-            self.name("model.activation", "activation", name, ACTIVATIONS)?;
+            self.activation("model.activation", name)?;
         }
         if let Some(name) = &m.init {
-            self.name("model.init", "initialiser", name, INITIALISERS)?;
+            self.initialiser("model.init", name)?;
         }
         Ok(())
     }
@@ -172,7 +183,7 @@ impl Check<'_> {
                     }
                     self.number(layer.units != Some(0), &key("units"), 0, "at least 1")?;
                     if let Some(name) = &layer.init {
-                        self.name(&key("init"), "initialiser", name, INITIALISERS)?;
+                        self.initialiser(&key("init"), name)?;
                     }
                 }
                 LayerKind::Activation => {
@@ -181,7 +192,7 @@ impl Check<'_> {
                     self.foreign(layer.bias.is_some(), &key("bias"), "an activation layer", OWN)?;
                     self.foreign(layer.init.is_some(), &key("init"), "an activation layer", OWN)?;
                     match &layer.function {
-                        Some(name) => self.name(&key("fn"), "activation", name, ACTIVATIONS)?,
+                        Some(name) => self.activation(&key("fn"), name)?,
                         None => {
                             return Err(self
                                 .fail(&format!("model.layers.{i}"), format!("activation layer {i} has no `fn`"))

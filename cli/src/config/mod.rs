@@ -9,7 +9,6 @@ mod check;
 mod data;
 mod message;
 mod model;
-pub mod names;
 mod source;
 mod train;
 

@@ -1,15 +1,15 @@
 //! Configs as users write them, and as they get them wrong.
 
-use super::names::DATASETS;
 use super::*;
+use crate::pipeline::dataset_names;
 
 fn parse(text: &str) -> Result<Config> {
-    Config::parse(Some(("run.toml", text)), &[], DATASETS)
+    Config::parse(Some(("run.toml", text)), &[], &dataset_names())
 }
 
 fn with(text: &str, sets: &[&str]) -> Result<Config> {
     let overrides: Vec<Override> = sets.iter().map(|s| Override::set(s).unwrap()).collect();
-    Config::parse(Some(("run.toml", text)), &overrides, DATASETS)
+    Config::parse(Some(("run.toml", text)), &overrides, &dataset_names())
 }
 
 #[track_caller]
@@ -21,7 +21,7 @@ fn refused(result: Result<Config>, error: &str) {
 #[test]
 fn an_empty_config_is_the_built_in_example() {
     let config = parse("").unwrap();
-    assert_eq!(config, Config::parse(None, &[], DATASETS).unwrap());
+    assert_eq!(config, Config::parse(None, &[], &dataset_names()).unwrap());
     assert_eq!(config.data.source(), DataSource::Builtin("digits".into()));
     assert_eq!(config.model.describe(64, 10), "64-32-32-10 tanh");
     assert_eq!((config.train.epochs, config.train.batch_size, config.precision), (50, 32, Precision::F64));
@@ -123,6 +123,29 @@ fn columns_count_characters_not_bytes() {
     refused(
         parse("data = { name = \"größe\", lmit = 3 }"),
         "error: unknown key `lmit` in [data], run.toml:1:26\nhint: did you mean `limit`?",
+    );
+}
+
+#[test]
+fn every_name_of_the_library_is_known_with_its_numbers() {
+    for name in eigenlens_nets::Activation::ALL.iter().chain(&["leaky-relu(0.2)", "elu(0.5)"]) {
+        assert!(parse(&format!("[model]\nactivation = \"{name}\"")).is_ok(), "{name}");
+    }
+    for name in eigenlens_nets::init::Init::ALL.iter().chain(&["glorot-normal", "kaiming-uniform", "normal(0.1)"]) {
+        assert!(parse(&format!("[model]\ninit = \"{name}\"")).is_ok(), "{name}");
+    }
+    let hint = "hint: some names take a number in parentheses, for example leaky-relu(0.2) or normal(0.02)";
+    refused(
+        parse("[model]\nactivation = \"tanh(2)\""),
+        &format!("error: activation: tanh takes no number, run.toml:2:14\n{hint}"),
+    );
+    refused(
+        parse("[model]\ninit = \"normal(-1)\""),
+        &format!("error: normal: sd must be finite and positive, is -1, run.toml:2:8\n{hint}"),
+    );
+    refused(
+        parse("[model]\ninit = \"normal(0.02\""),
+        &format!("error: initialiser: 'normal(0.02' is not of the form name or name(number), run.toml:2:8\n{hint}"),
     );
 }
 
@@ -324,7 +347,7 @@ fn the_hash_names_the_numbers_and_nothing_else() {
 
 #[test]
 fn a_missing_config_file_says_so() {
-    let error = Config::load(Some(Path::new("/no/such.toml")), &[], DATASETS).unwrap_err().to_string();
+    let error = Config::load(Some(Path::new("/no/such.toml")), &[], &dataset_names()).unwrap_err().to_string();
     assert!(error.starts_with("error: cannot read the config: no such file or directory, /no/such.toml"), "{error}");
 }
 

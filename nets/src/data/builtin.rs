@@ -6,10 +6,11 @@ use toml::{Table, Value};
 
 use super::array::{self, Pair};
 use super::dataset::{Dataset, Task};
-use super::error::{DataError, nearest};
+use super::error::DataError;
 use super::input::Input;
 use super::labels::TargetSpec;
 use super::{csv, idx};
+use crate::options::nearest;
 
 const MANIFEST: &str = include_str!("../../../data/datasets.toml");
 
@@ -115,7 +116,8 @@ pub fn info(name: &str) -> Result<&'static Info, DataError> {
     let is = |known: &str| known.eq_ignore_ascii_case(name.trim());
     list().iter().find(|i| is(&i.name) || i.alias.as_deref().is_some_and(is)).ok_or_else(|| {
         let all = list().iter().flat_map(|i| [Some(i.name.as_str()), i.alias.as_deref()]).flatten();
-        DataError::UnknownName { name: name.to_owned(), nearest: nearest(name, all), known: names().join(", ") }
+        let near = nearest(name, all).map(str::to_owned);
+        DataError::UnknownName { name: name.to_owned(), nearest: near, known: names().join(", ") }
     })
 }
 
