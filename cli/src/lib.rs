@@ -10,7 +10,6 @@ pub mod error;
 mod example;
 pub mod files;
 pub mod machine;
-pub mod npz;
 pub mod numbers;
 pub mod output;
 pub mod pipeline;

@@ -8,9 +8,12 @@
 //! | `top`, `top_residuals` | largest eigenvalues, descending, with ‖Hv − λv‖ |
 //! | `bottom`, `bottom_residuals` | smallest eigenvalues, ascending, with ‖Hv − λv‖ |
 
+use std::collections::BTreeMap;
+
+use eigenlens_nets::data::npz::{self, Column};
+
 use super::Pair;
 use crate::error::{Failure, Result};
-use crate::npz::{self, Array};
 
 /// The Gauss quadrature of one random probe.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -64,24 +67,27 @@ impl Spectrum {
 
     /// The bytes of its file.
     pub fn to_npz(&self) -> Vec<u8> {
-        let dim = ("dim", Array::I64(vec![self.dim() as i64]));
+        let dim = [self.dim() as i64];
+        let dim = ("dim", Column::I64(&dim));
         match self {
-            Spectrum::Exact(values) => npz::write(&[dim, ("eigenvalues", Array::F64(values.clone()))]),
+            Spectrum::Exact(values) => npz::write(&[dim, ("eigenvalues", Column::F64(values))]),
             Spectrum::Quadrature { probes, top, bottom, .. } => {
-                let nodes = probes.iter().flat_map(|p| p.nodes.iter().copied()).collect();
-                let weights = probes.iter().flat_map(|p| p.weights.iter().copied()).collect();
+                let nodes: Vec<f64> = probes.iter().flat_map(|p| p.nodes.iter().copied()).collect();
+                let weights: Vec<f64> = probes.iter().flat_map(|p| p.weights.iter().copied()).collect();
                 let number = probes.iter().enumerate().flat_map(|(i, p)| std::iter::repeat_n(i as i64, p.nodes.len()));
-                let values = |pairs: &[Pair]| Array::F64(pairs.iter().map(|p| p.value).collect());
-                let residuals = |pairs: &[Pair]| Array::F64(pairs.iter().map(|p| p.residual).collect());
+                let number: Vec<i64> = number.collect();
+                let split =
+                    |pairs: &[Pair]| -> (Vec<f64>, Vec<f64>) { pairs.iter().map(|p| (p.value, p.residual)).unzip() };
+                let (top, bottom) = (split(top), split(bottom));
                 npz::write(&[
                     dim,
-                    ("nodes", Array::F64(nodes)),
-                    ("weights", Array::F64(weights)),
-                    ("probe", Array::I64(number.collect())),
-                    ("top", values(top)),
-                    ("top_residuals", residuals(top)),
-                    ("bottom", values(bottom)),
-                    ("bottom_residuals", residuals(bottom)),
+                    ("nodes", Column::F64(&nodes)),
+                    ("weights", Column::F64(&weights)),
+                    ("probe", Column::I64(&number)),
+                    ("top", Column::F64(&top.0)),
+                    ("top_residuals", Column::F64(&top.1)),
+                    ("bottom", Column::F64(&bottom.0)),
+                    ("bottom_residuals", Column::F64(&bottom.1)),
                 ])
             }
         }
@@ -92,34 +98,31 @@ impl Spectrum {
     /// # Errors
     /// If it is damaged or its arrays don't fit together.
     pub fn from_npz(bytes: &[u8], name: &str) -> Result<Self> {
-        parse(bytes).map_err(|e| Failure::new(format!("the spectrum can't be read: {e}")).at(name))
+        let failure = |what: String| Failure::new(format!("the spectrum can't be read: {what}"));
+        let columns = npz::read(name, bytes).map_err(|e| failure(e.to_string()))?;
+        parse(columns).map_err(|e| failure(e).at(name))
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Spectrum, String> {
-    let mut arrays = npz::read(bytes)?;
-    let mut floats = |name: &str| match arrays.remove(name) {
-        Some(Array::F64(values)) => Ok(values),
-        _ => Err(format!("the array {name} is missing")),
-    };
-    if let Ok(values) = floats("eigenvalues") {
+fn parse(mut columns: BTreeMap<String, Vec<f64>>) -> Result<Spectrum, String> {
+    let mut column = |name: &str| columns.remove(name).ok_or_else(|| format!("the array {name} is missing"));
+    if let Ok(values) = column("eigenvalues") {
         return Ok(Spectrum::Exact(values));
     }
-    let (nodes, weights) = (floats("nodes")?, floats("weights")?);
+    let (nodes, weights) = (column("nodes")?, column("weights")?);
     let mut pairs = |name: &str| {
-        let (values, residuals) = (floats(name)?, floats(&format!("{name}_residuals"))?);
+        let (values, residuals) = (column(name)?, column(&format!("{name}_residuals"))?);
         if values.len() != residuals.len() {
             return Err(format!("{name} has {} values and {} residuals", values.len(), residuals.len()));
         }
         Ok(values.into_iter().zip(residuals).map(|(value, residual)| Pair { value, residual }).collect())
     };
     let (top, bottom) = (pairs("top")?, pairs("bottom")?);
-    let mut integers = |name: &str| match arrays.remove(name) {
-        Some(Array::I64(values)) => Ok(values),
-        _ => Err(format!("the array {name} is missing")),
-    };
-    let (dim, probe) = (integers("dim")?, integers("probe")?);
+    let (dim, probe) = (column("dim")?, column("probe")?);
     let [dim] = dim[..] else { return Err("dim is not one number".to_owned()) };
+    if dim < 0.0 || dim.fract() != 0.0 {
+        return Err(format!("dim is {dim}, no number of parameters"));
+    }
     if nodes.len() != weights.len() || nodes.len() != probe.len() {
         return Err("nodes, weights and probe differ in length".to_owned());
     }
@@ -132,5 +135,5 @@ fn parse(bytes: &[u8]) -> Result<Spectrum, String> {
         last.nodes.push(nodes[i]);
         last.weights.push(weights[i]);
     }
-    Ok(Spectrum::Quadrature { dim: usize::try_from(dim).map_err(|_| "dim is negative")?, probes, top, bottom })
+    Ok(Spectrum::Quadrature { dim: dim as usize, probes, top, bottom })
 }

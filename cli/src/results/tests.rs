@@ -1,5 +1,7 @@
 //! What is written is what is read, and nothing that is not a number gets through.
 
+use eigenlens_nets::data::npz;
+
 use super::*;
 use crate::example;
 
@@ -118,7 +120,7 @@ fn probes_may_differ_in_length() {
 
 #[test]
 fn arrays_that_do_not_fit_together_are_refused() {
-    let bytes = crate::npz::write(&[("nodes", crate::npz::Array::F64(vec![1.0]))]);
+    let bytes = npz::write(&[("nodes", npz::Column::F64(&[1.0]))]);
     let error = Spectrum::from_npz(&bytes, "a.npz").unwrap_err().to_string();
     assert_eq!(error, "error: the spectrum can't be read: the array weights is missing, a.npz");
 }

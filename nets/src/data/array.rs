@@ -13,11 +13,16 @@ pub(crate) struct Array {
     pub(crate) byte: bool,
 }
 
-/// The product of a shape, refused when empty or beyond [`MAX_VALUES`].
-pub(crate) fn checked_volume(file: &str, shape: &[usize]) -> Result<usize, DataError> {
+/// Refuses a shape without values.
+pub(crate) fn not_empty(file: &str, shape: &[usize]) -> Result<(), DataError> {
     if shape.contains(&0) {
         return Err(DataError::format(file, format!("its shape {shape:?} is empty"), "give at least one row"));
     }
+    Ok(())
+}
+
+/// The product of a shape, refused beyond [`MAX_VALUES`].
+pub(crate) fn checked_volume(file: &str, shape: &[usize]) -> Result<usize, DataError> {
     let volume = shape.iter().try_fold(1u128, |p, &d| p.checked_mul(d as u128)).unwrap_or(u128::MAX);
     if volume > MAX_VALUES as u128 {
         return Err(DataError::TooLarge {

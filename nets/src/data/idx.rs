@@ -2,7 +2,7 @@
 //!
 //! Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits" (file formats section).
 
-use super::array::{Array, checked_volume};
+use super::array::{Array, checked_volume, not_empty};
 use super::error::DataError;
 use super::input::Input;
 
@@ -41,6 +41,7 @@ pub(crate) fn read(mut input: Input) -> Result<Array, DataError> {
     let head = input.exactly(4 * rank, "the IDX dimensions")?;
     let shape: Vec<usize> =
         head.chunks_exact(4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) as usize).collect();
+    not_empty(&file, &shape)?;
     let data = input.values(checked_volume(&file, &shape)?, width(kind), decode)?;
     input.at_end()?;
     Ok(Array { data, shape, byte: kind == 0x08 })

@@ -6,6 +6,7 @@
 //! | [`load`], [`Source`] | the one way in: built-in sets, CSV, IDX, NPY, NPZ |
 //! | [`names`], [`info`] | what is built in, with origin, licence and reference scores |
 //! | [`split()`], [`subsample`] | training, validation and test parts |
+//! | [`npz`] | archives of columns of numbers, for results |
 //! | [`Standardizer`] | scaling fitted on the training part |
 //!
 //! Files are untrusted: a reader asks for memory only as bytes arrive, sizes have limits ([`MAX_VALUES`],
@@ -20,6 +21,7 @@ mod idx;
 mod input;
 mod labels;
 mod npy;
+pub mod npz;
 mod split;
 mod standardize;
 mod zip;
@@ -109,8 +111,8 @@ pub fn load(source: &Source) -> Result<Dataset, DataError> {
             array::dataset(&stem(x), read(x, y)?, test, target, None)
         }
         Source::Npz { path, x, y, test, target } => {
-            let mut archive = zip::Archive::open(path)?;
-            let mut read = |x: &str, y: &str| -> Result<Pair, DataError> {
+            let archive = zip::Archive::open(path)?;
+            let read = |x: &str, y: &str| -> Result<Pair, DataError> {
                 let (a, b) = (archive.array(x)?, archive.array(y)?);
                 Ok(Pair { x: a.1, y: b.1, x_file: a.0, y_file: b.0 })
             };

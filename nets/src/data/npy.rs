@@ -1,11 +1,13 @@
 //! The NPY format of NumPy: magic `\x93NUMPY`, version, header length, a Python dictionary, then the values.
 //!
-//! Read: versions 1 to 3, real dtypes (f2 f4 f8, i1…i8, u1…u8, b1), both byte orders, C and Fortran order, ranks 1 to 4.
+//! Written: version 1, one-dimensional f8 and i8. Read: versions 1 to 3, real dtypes (f2 f4 f8, i1…i8, u1…u8, b1), both byte orders, C and Fortran order, ranks 1 to 4.
 //! Source: NumPy enhancement proposal 1, "A Simple File Format for NumPy Arrays".
 
-use super::array::{Array, checked_volume};
+use super::array::{Array, checked_volume, not_empty};
 use super::error::{DataError, quoted};
 use super::input::Input;
+
+const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
 /// Longest header: NumPy itself writes about 120 bytes and refuses to read more than 10,000.
 const MAX_HEADER: usize = 1 << 16;
@@ -16,16 +18,58 @@ const MAX_RANK: usize = 4;
 /// Largest magnitude up to which every whole number is an f64.
 const EXACT: u64 = 1 << 53;
 
-/// Reads one NPY array into C order.
+/// A one-dimensional array to be written.
+#[derive(Clone, Copy, Debug)]
+pub enum Column<'a> {
+    /// As `<f8`.
+    F64(&'a [f64]),
+    /// As `<i8`.
+    I64(&'a [i64]),
+}
+
+/// The bytes of a file of one column. The same values give the same bytes.
+pub(crate) fn bytes(column: Column<'_>) -> Vec<u8> {
+    let (descr, length) = match column {
+        Column::F64(v) => ("<f8", v.len()),
+        Column::I64(v) => ("<i8", v.len()),
+    };
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({length},), }}");
+    // Magic, version and length take 10 bytes; the data start at a multiple of 64.
+    let padding = 63 - (10 + header.len()) % 64;
+    header.push_str(&" ".repeat(padding));
+    header.push('\n');
+    let mut out = MAGIC.to_vec();
+    out.extend([1, 0]);
+    out.extend((header.len() as u16).to_le_bytes());
+    out.extend(header.as_bytes());
+    match column {
+        Column::F64(v) => v.iter().for_each(|x| out.extend(x.to_le_bytes())),
+        Column::I64(v) => v.iter().for_each(|x| out.extend(x.to_le_bytes())),
+    }
+    out
+}
+
+/// Reads one NPY array of data into C order.
 ///
 /// # Errors
-/// A foreign or damaged header, a dtype that is not real, an empty or absurd shape, too few or too many bytes, whole
-/// numbers beyond 2⁵³.
-pub(crate) fn read(mut input: Input) -> Result<Array, DataError> {
+/// An empty array, and what [`read_any`] refuses.
+pub(crate) fn read(input: Input) -> Result<Array, DataError> {
+    let file = input.file.clone();
+    let array = read_any(input)?;
+    not_empty(&file, &array.shape)?;
+    Ok(array)
+}
+
+/// Reads one NPY array, which may be empty, into C order.
+///
+/// # Errors
+/// A foreign or damaged header, a dtype that is not real, an absurd shape, too few or too many bytes, whole numbers beyond
+/// 2⁵³.
+pub(crate) fn read_any(mut input: Input) -> Result<Array, DataError> {
     let file = input.file.clone();
     let bad = |problem: String, hint: &str| DataError::format(&file, problem, hint);
     let magic = input.exactly(8, "the NPY header")?;
-    if !magic.starts_with(b"\x93NUMPY") {
+    if !magic.starts_with(MAGIC) {
         let hint = "give a file written by numpy.save, or an archive written by numpy.savez as NPZ";
         return Err(bad(format!("it begins with bytes {:02x?}, not like an NPY file", &magic[..6]), hint));
     }

@@ -1,11 +1,13 @@
-//! The ZIP container of NPZ files: stored or deflated entries, read from the central directory, checked by CRC-32.
+//! The ZIP container of NPZ files: stored or deflated entries, read from the central directory, checked by CRC-32; and
+//! the writer of stored ones.
 //!
 //! Only what numpy.savez and numpy.savez_compressed write: no encryption, no archives over 4 GiB, no split ones. Every
 //! length is compared with the file before it is used. Source: PKWARE APPNOTE.TXT 6.3.10, sections 4.3.7, 4.3.12, 4.3.16.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use flate2::Crc;
 use flate2::bufread::DeflateDecoder;
@@ -22,9 +24,33 @@ const LOCAL: [u8; 4] = *b"PK\x03\x04";
 /// Largest central directory: at most 65,535 entries of about a hundred bytes.
 const MAX_DIRECTORY: u64 = 1 << 24;
 
+/// Where the bytes of an archive are.
+enum Place {
+    File(PathBuf),
+    Memory(Arc<[u8]>),
+}
+
+trait ReadSeek: Read + Seek {}
+impl<R: Read + Seek> ReadSeek for R {}
+
+impl Place {
+    fn open(&self) -> io::Result<Box<dyn ReadSeek>> {
+        Ok(match self {
+            Place::File(path) => {
+                let file = File::open(path)?;
+                if file.metadata()?.is_dir() {
+                    return Err(io::Error::from(io::ErrorKind::IsADirectory));
+                }
+                Box::new(file)
+            }
+            Place::Memory(bytes) => Box::new(Cursor::new(Arc::clone(bytes))),
+        })
+    }
+}
+
 /// An open archive.
 pub(crate) struct Archive {
-    path: PathBuf,
+    place: Place,
     file: String,
     entries: Vec<Entry>,
 }
@@ -54,12 +80,20 @@ impl Archive {
     /// # Errors
     /// No ZIP archive, a damaged or oversized directory.
     pub(crate) fn open(path: &Path) -> Result<Self, DataError> {
-        let name = shown(path);
+        Self::at(Place::File(path.to_owned()), shown(path))
+    }
+
+    /// An archive in memory, to be called `name`.
+    ///
+    /// # Errors
+    /// As [`Archive::open`].
+    pub(crate) fn memory(name: &str, bytes: &[u8]) -> Result<Self, DataError> {
+        Self::at(Place::Memory(bytes.into()), name.to_owned())
+    }
+
+    fn at(place: Place, name: String) -> Result<Self, DataError> {
         let io = |e: io::Error| DataError::io(&name, e);
-        let mut file = File::open(path).map_err(io)?;
-        if file.metadata().map_err(io)?.is_dir() {
-            return Err(io(io::Error::from(io::ErrorKind::IsADirectory)));
-        }
+        let mut file = place.open().map_err(io)?;
         let length = file.seek(SeekFrom::End(0)).map_err(io)?;
         // The end record has 22 bytes and a comment of up to 65,535.
         let tail_start = length.saturating_sub(22 + 65_535);
@@ -78,14 +112,31 @@ impl Archive {
         let directory = read_at(&mut file, offset, size).map_err(io)?;
         let entries = directory_entries(&directory, count)
             .ok_or_else(|| DataError::format(&name, "the ZIP directory is damaged", "fetch or write the file again"))?;
-        Ok(Self { path: path.to_owned(), file: name, entries })
+        Ok(Self { place, file: name, entries })
+    }
+
+    /// Names of the arrays.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|e| e.name.as_str())
     }
 
     /// Reads the array of this name; also returns the name messages give it.
     ///
     /// # Errors
     /// No such array (with the nearest name), an unsupported entry, a wrong checksum, and those of [`npy::read`].
-    pub(crate) fn array(&mut self, name: &str) -> Result<(String, Array), DataError> {
+    pub(crate) fn array(&self, name: &str) -> Result<(String, Array), DataError> {
+        self.read(name, npy::read)
+    }
+
+    /// As [`Archive::array`], with another reader of the entry's bytes.
+    ///
+    /// # Errors
+    /// As [`Archive::array`].
+    pub(crate) fn read(
+        &self,
+        name: &str,
+        read: impl Fn(Input) -> Result<Array, DataError>,
+    ) -> Result<(String, Array), DataError> {
         let wanted = name.strip_suffix(".npy").unwrap_or(name);
         let entry = self.entries.iter().find(|e| e.name == wanted).ok_or_else(|| {
             let known: Vec<String> = self.entries.iter().map(|e| e.name.clone()).collect();
@@ -98,7 +149,7 @@ impl Archive {
             return Err(bad("the entry is encrypted"));
         }
         let io = |e: io::Error| DataError::io(&file, e);
-        let mut handle = File::open(&self.path).map_err(io)?;
+        let mut handle = self.place.open().map_err(io)?;
         let head = read_at(&mut handle, entry.offset, 30).map_err(io)?;
         if head.len() < 30 || !head.starts_with(&LOCAL) {
             return Err(bad("the entry is not where the ZIP directory says"));
@@ -114,13 +165,13 @@ impl Archive {
         // One byte more than stated would be found by the NPY reader as a rest.
         let checked = Checked { inner: unpacked.take(entry.unpacked + 1), crc: Crc::new(), expected: entry.crc };
         let reader = Box::new(BufReader::with_capacity(1 << 16, checked));
-        let array = npy::read(Input { file: file.clone(), reader })?;
+        let array = read(Input { file: file.clone(), reader })?;
         Ok((file, array))
     }
 }
 
 /// At most `n` bytes from a position.
-fn read_at(file: &mut File, offset: u64, n: u64) -> io::Result<Vec<u8>> {
+fn read_at(file: &mut dyn ReadSeek, offset: u64, n: u64) -> io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(offset))?;
     let mut bytes = Vec::new();
     file.take(n).read_to_end(&mut bytes)?;
@@ -146,6 +197,53 @@ fn directory_entries(mut directory: &[u8], count: usize) -> Option<Vec<Entry>> {
         directory = directory.get(name_end + usize::from(extra) + usize::from(comment)..)?;
     }
     Some(entries)
+}
+
+/// 1980-01-01, the earliest date that ZIP knows: archives carry no time, so that the same content gives the same bytes.
+const DATE: u16 = 0x21;
+
+/// An archive of NPY files, stored in this order.
+///
+/// # Panics
+/// If it reaches 4 GiB, ZIP's limit.
+#[track_caller]
+pub(crate) fn stored(arrays: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let (mut out, mut directory) = (Vec::new(), Vec::new());
+    for (name, data) in arrays {
+        let name = format!("{name}.npy");
+        let size = u32::try_from(data.len()).expect("an array below 4 GiB");
+        let offset = u32::try_from(out.len()).expect("an archive below 4 GiB");
+        let mut crc = Crc::new();
+        crc.update(data);
+        // Version 2.0, no flags, stored, no time, the date, checksum, both sizes, lengths of name and extra field: the
+        // same in both headers.
+        let mut common = Vec::new();
+        [20, 0, 0, 0, DATE].iter().for_each(|w: &u16| common.extend(w.to_le_bytes()));
+        [crc.sum(), size, size].iter().for_each(|w| common.extend(w.to_le_bytes()));
+        [name.len() as u16, 0].iter().for_each(|w| common.extend(w.to_le_bytes()));
+        out.extend(LOCAL);
+        out.extend(&common);
+        out.extend(name.as_bytes());
+        out.extend(data);
+        directory.extend(CENTRAL);
+        directory.extend(20u16.to_le_bytes());
+        directory.extend(&common);
+        // No comment, disk 0, no attributes.
+        directory.extend([0; 10]);
+        directory.extend(offset.to_le_bytes());
+        directory.extend(name.as_bytes());
+    }
+    let (at, size) = (out.len(), directory.len());
+    out.append(&mut directory);
+    out.extend(END);
+    out.extend([0; 4]);
+    let count = u16::try_from(arrays.len()).expect("fewer than 65,536 arrays");
+    [count, count].iter().for_each(|w| out.extend(w.to_le_bytes()));
+    for word in [size, at] {
+        out.extend(u32::try_from(word).expect("an archive below 4 GiB").to_le_bytes());
+    }
+    out.extend([0; 2]);
+    out
 }
 
 /// Passes bytes on and compares their checksum at the end.
