@@ -127,25 +127,30 @@ fn show_plan(plan: &Plan, format: Format, width: usize) -> String {
         .column("GFLOP", Kind::Number, 170)
         .column("time", Kind::Number, 190);
     for l in &plan.layers {
-        let time = l.seconds.map_or("–".to_owned(), duration);
         let memory = format!("{} MB", significant(l.bytes as f64 / 1e6, 3));
-        let flops = significant(l.flops / 1e9, 3);
+        let (flops, time) = (significant(l.flops / 1e9, 3), duration(l.seconds));
         table.row(vec![l.name.clone(), l.kind.clone(), grouped(l.parameters), l.route.clone(), memory, flops, time]);
     }
     if format == Format::Csv {
         let header = "layer,parameters,route,bytes,flops,seconds\n".to_owned();
         return plan.layers.iter().fold(header, |text, l| {
-            let seconds = l.seconds.map_or(String::new(), |s| s.to_string());
             let route = l.route.replace('"', "\"\"");
-            text + &format!("{},{},\"{route}\",{},{},{seconds}\n", l.name, l.parameters, l.bytes, l.flops)
+            text + &format!("{},{},\"{route}\",{},{},{}\n", l.name, l.parameters, l.bytes, l.flops, l.seconds)
         });
     }
+    let phi = match &plan.phi {
+        Some(phi) => format!("{} products, {}", grouped(phi.products), duration(phi.seconds)),
+        None => "left out".to_owned(),
+    };
     let snapshots: Vec<String> = plan.snapshots.iter().map(ToString::to_string).collect();
     format!(
-        "{}\n\n{}\nsnapshots  after epochs {}\ndirectory  {}\n\nNothing was written.\n",
+        "{}\n\n{}\nsnapshots  after epochs {}\nmemory     at once; GFLOP per snapshot; time for all {} of them\nΦ          {phi}\n\
+         in all     {} by trial products, and the training\ndirectory  {}\n\nNothing was written.\n",
         plan.model,
         table.render(width),
         snapshots.join(", "),
+        snapshots.len(),
+        duration(plan.seconds()),
         plan.directory,
     )
 }
@@ -153,7 +158,7 @@ fn show_plan(plan: &Plan, format: Format, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::PlannedLayer;
+    use crate::pipeline::{PlannedLayer, PlannedPhi};
 
     #[test]
     fn a_plan_is_shown_in_every_form() {
@@ -164,16 +169,18 @@ mod tests {
             route: "exact (Kronecker assembly)".into(),
             bytes: 34_611_200,
             flops: 2.5e9,
-            seconds: Some(1.25),
+            seconds: 1.25,
         };
         let plan = Plan {
             model: "digits: 64-32-10 tanh".into(),
             directory: "runs/digits-1".into(),
             snapshots: vec![0, 1, 50],
             layers: vec![layer],
+            phi: Some(PlannedPhi { products: 90, seconds: 0.5 }),
         };
         let table = show_plan(&plan, Format::Table, 80);
         assert!(table.contains("34.6 MB") && table.contains("after epochs 0, 1, 50"), "{table}");
+        assert!(table.contains("90 products, 0.50 s") && table.contains("1.8 s by trial products"), "{table}");
         assert!(table.lines().all(|l| l.chars().count() <= 80), "{table}");
         assert!(show_plan(&plan, Format::Json, 80).contains("\"parameters\": 2080"));
         assert_eq!(show_plan(&plan, Format::Csv, 80).lines().count(), 2);

@@ -1,13 +1,14 @@
 //! From a config to numbers: the seam between this crate and the engine.
 //!
 //! Everything around it works on the plain types of this crate; only this file and its parts know the crates below:
-//! `setup` (data, network, options), `run` (training, files) and `curvature` (the picture at each snapshot). Names of activations and
+//! `setup` (data, network, options), `run` (training, files), `curvature` (the picture at each snapshot) and
+//! `cost` (what that would take). Names of activations and
 //! initialisers, and what is near to a misspelt one, are those of `nets` wherever they are needed.
 //!
 //! | function | maps | to |
 //! |---|---|---|
 //! | [`dataset_names`], [`catalogue`], [`export_csv`] | `nets::data` | names, [`DatasetInfo`], CSV text |
-//! | [`plan`] | config, data shapes, the cost model of `hessian` | [`Plan`] for `--dry-run` |
+//! | [`plan`] | config, data, the cost model of `hessian`, trials | [`Plan`] for `--dry-run` |
 //! | [`run`] | train → snapshots → spectra of every layer at each → Φ | files of a [`RunDir`], [`RunResult`] |
 //! | [`check`] | the identities on the user's own network | [`CheckRow`]s |
 //!
@@ -24,17 +25,12 @@
 //! A loss that isn't finite ends step 2: the snapshots so far are analysed and written, the manifest says
 //! [`RunDir::fail`] with layer and step, and the command fails.
 
-use eigenlens_autodiff::Order;
 use eigenlens_autodiff::check::Sense;
-use eigenlens_hessian::block::Route;
-use eigenlens_hessian::layerwise::choose;
 use eigenlens_hessian::verify::{VerifyOptions, verify};
-use eigenlens_nets::objective::{Cut, Reduction};
-use eigenlens_nets::{Model, Objective, data};
+use eigenlens_nets::{Model, data};
 
 use serde::Serialize;
 
-use self::curvature::{block_options, describe};
 use self::setup::{failure, setup};
 use crate::config::{Config, Task};
 use crate::error::{Failure, Result};
@@ -43,6 +39,7 @@ use crate::results::RunResult;
 use crate::rundir::RunDir;
 use crate::show::{CheckRow, DatasetInfo};
 
+mod cost;
 mod curvature;
 mod run;
 mod setup;
@@ -58,6 +55,16 @@ pub struct Plan {
     pub snapshots: Vec<usize>,
     /// The layers, first to last.
     pub layers: Vec<PlannedLayer>,
+    /// The curvature between layers, unless it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phi: Option<PlannedPhi>,
+}
+
+impl Plan {
+    /// Seconds of the curvature at all snapshots. Training comes on top.
+    pub fn seconds(&self) -> f64 {
+        self.layers.iter().map(|l| l.seconds).chain(self.phi.iter().map(|p| p.seconds)).sum()
+    }
 }
 
 /// One layer of a [`Plan`].
@@ -71,13 +78,21 @@ pub struct PlannedLayer {
     pub parameters: usize,
     /// How its Hessian would be handled.
     pub route: String,
-    /// Bytes at once, by the printed estimate.
+    /// Bytes at once, by count.
     pub bytes: u64,
-    /// Floating-point operations per snapshot, by the printed estimate.
+    /// Floating-point operations per snapshot, by count.
     pub flops: f64,
-    /// Seconds for all snapshots, from three trial products.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seconds: Option<f64>,
+    /// Seconds for all snapshots, from trial products.
+    pub seconds: f64,
+}
+
+/// Φ of a [`Plan`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlannedPhi {
+    /// Products per snapshot.
+    pub products: usize,
+    /// Seconds for all snapshots, from trial products.
+    pub seconds: f64,
 }
 
 /// What a run leaves.
@@ -134,53 +149,12 @@ pub fn export_csv(name: &str) -> Result<String> {
     String::from_utf8(text).map_err(|e| Failure::new(format!("{name} is not text: {e}")))
 }
 
-/// What [`run`] would do.
+/// What [`run`] would do, with what it would cost on this machine.
 ///
 /// # Errors
 /// Bad data.
-pub fn plan(config: &Config, _progress: &Progress) -> Result<Plan> {
-    let setup = setup(config)?;
-    let model = Model::<f64>::new(&setup.spec).map_err(failure)?;
-    let objective =
-        Objective::new(&model, &setup.analysis.0, Reduction::Mean, Order::Value, Cut::default()).map_err(failure)?;
-    let options = block_options(config);
-    let layers = model
-        .layers()
-        .iter()
-        .enumerate()
-        .map(|(index, layer)| {
-            let choice = choose(&objective, index, &options);
-            let products = (options.slq.probes * options.slq.steps) as f64;
-            let per_product = choice.estimate.products / layer.len() as f64;
-            let (multiply_adds, bytes) = match choice.route {
-                Route::DenseKronecker => (choice.estimate.kronecker, choice.estimate.bytes),
-                Route::DenseProducts => (choice.estimate.products, 8.0 * (layer.len() as f64).powi(2)),
-                // A basis for every probe.
-                Route::Krylov => (products * per_product, 8.0 * products * layer.len() as f64),
-            };
-            // The eigenvalues of a dense block take about 4/3 p³ operations.
-            let eigenvalues =
-                if choice.route == Route::Krylov { 0.0 } else { 4.0 / 3.0 * (layer.len() as f64).powi(3) };
-            PlannedLayer {
-                name: layer.name.clone(),
-                kind: describe(layer),
-                parameters: layer.len(),
-                route: choice.route.as_str().to_owned(),
-                bytes: bytes as u64,
-                flops: 2.0 * multiply_adds + eigenvalues,
-                seconds: None,
-            }
-        })
-        .collect();
-    Ok(Plan {
-        model: config.model.describe(setup.spec.inputs, setup.spec.outputs()),
-        directory: config.out.as_ref().map_or_else(
-            || format!("runs/{}-{}", config.data.short_name(), config.hash8()),
-            |out| out.display().to_string(),
-        ),
-        snapshots: config.snapshots.at(config.train.epochs),
-        layers,
-    })
+pub fn plan(config: &Config, progress: &Progress) -> Result<Plan> {
+    cost::plan(config, progress)
 }
 
 /// Trains, looks, and writes everything into the run directory.

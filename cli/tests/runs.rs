@@ -273,6 +273,21 @@ fn a_dry_run_says_what_would_be_computed_and_writes_nothing() {
     fine(&output);
     let plan: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!((&plan["layers"][0]["parameters"], &plan["snapshots"]), (&780.into(), &serde_json::json!([0, 1, 2])));
+    // Of both routes: seconds that are some, and not years.
+    let output = run_in(
+        dir.path(),
+        &["run", "run.toml", "--dry-run", "--format", "csv", "-q", "--set", "spectra.exact_max=500"],
+    );
+    fine(&output);
+    let text = stdout(&output);
+    assert_eq!(column(&text, "route"), ["krylov", "dense-kronecker"]);
+    for name in ["seconds", "bytes", "flops"] {
+        let numbers: Vec<f64> = column(&text, name).iter().map(|x| x.parse().unwrap()).collect();
+        assert!(
+            numbers.iter().all(|x| *x > 0.0) && (name != "seconds" || numbers.iter().all(|x| *x < 600.0)),
+            "{text}"
+        );
+    }
     assert_eq!(files(dir.path()).len(), 1);
 }
 

@@ -49,6 +49,11 @@ pub fn block_options(config: &Config) -> BlockOptions {
     options
 }
 
+/// The options of Φ of a config. Without probes only what can be done exactly is done.
+pub fn between(config: &Config) -> CouplingOptions {
+    CouplingOptions { probes: config.spectra.coupling_probes, seed: config.seed, ..CouplingOptions::default() }
+}
+
 /// What is computed at a point, and the point itself once something needs it: a snapshot whose parts are all finished costs
 /// no product.
 struct Point<'o, 'm, T: Real> {
@@ -83,9 +88,8 @@ pub fn analyse<T: Real>(
     let mut objective =
         Objective::new(&model, samples, Reduction::Mean, Order::Second, Cut::default()).map_err(failure)?;
     let options = block_options(config);
-    let between =
-        CouplingOptions { probes: config.spectra.coupling_probes, seed: config.seed, ..CouplingOptions::default() };
-    let with_phi = config.spectra.coupling_probes > 0 || model.len() <= between.exact_max;
+    let between = between(config);
+    let with_phi = between.probes > 0 || model.len() <= between.exact_max;
     let phase = progress.phase("curvature", (snapshots.len() * (model.layers().len() + 1)) as u64);
     let of_all = Origin::new(config).numbers(&samples.x).numbers(&samples.y);
     let mut reused = 0;
