@@ -21,7 +21,7 @@ fn steps<T: Real>(c: &mut Criterion, widths: &[usize], batch_size: usize) {
         decay_biases: true,
         stopping: None,
     };
-    let mut trainer = Trainer::new(&model, &samples, model.init(0), options).expect("samples fit the network");
+    let mut trainer = Trainer::new(&model, &samples, model.start(0), options).expect("samples fit the network");
     let mut group = c.benchmark_group(format!("train_step/{}/{widths:?}", T::NAME));
     group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
     group.throughput(Throughput::Elements(trainer.steps_per_epoch()));

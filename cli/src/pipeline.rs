@@ -174,7 +174,7 @@ pub fn check(config: &Config, progress: &Progress) -> Result<Vec<CheckRow>> {
     let model = Model::<f64>::new(&setup.spec).map_err(failure)?;
     progress.detail(&format!(
         "checking {} on {}",
-        config.model.describe(setup.spec.inputs, setup.spec.outputs()),
+        config.model.describe(setup.spec.features(), setup.spec.outputs()),
         setup.analysis.1
     ));
     let options = VerifyOptions { seed: config.seed, ..VerifyOptions::default() };

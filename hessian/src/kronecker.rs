@@ -27,11 +27,14 @@ impl Estimate {
     pub fn new<T: Real>(objective: &Objective<'_, T>, index: usize) -> Self {
         let layers = objective.model().layers();
         let n = objective.samples() as f64;
-        let above = |from: usize| layers[from..].iter().map(|l| (l.inputs * l.outputs) as f64).sum::<f64>() * n;
+        let above = |from: usize| layers[from..].iter().map(|l| l.work as f64).sum::<f64>() * n;
         let layer = &layers[index];
         let (d, out, p) = (z_len(layer) as f64, layer.outputs as f64, layer.len() as f64);
         let (pairs_m, pairs_z) = (out * (out + 1.0) / 2.0, d * (d + 1.0) / 2.0);
         let chunk = (CHUNK as f64).min(n);
+        if !layer.dense {
+            return Estimate { kronecker: f64::INFINITY, products: 2.0 * p * above(index), bytes: 8.0 * p * p };
+        }
         Estimate {
             kronecker: 2.0 * out * above(index + 1) + n * pairs_m * pairs_z,
             products: 2.0 * p * above(index),

@@ -2,8 +2,8 @@
 
 use eigenlens_autodiff::Order;
 use eigenlens_nets::init::Init;
-use eigenlens_nets::model::{LayerSpec, Penalty, Scope};
 use eigenlens_nets::objective::{Cut, Reduction};
+use eigenlens_nets::spec::{LayerKind, Penalty, Scope};
 use eigenlens_nets::{Activation, Loss, Model, ModelSpec, Objective, Samples};
 
 /// A network with data.
@@ -25,7 +25,7 @@ pub fn cases() -> Vec<Case> {
     ] {
         let mut spec = ModelSpec::mlp(&[4, 5, 6, 3], activation, init, loss);
         if loss == Loss::Mse
-            && let LayerSpec::Linear { bias, .. } = &mut spec.layers[2]
+            && let LayerKind::Linear { bias, .. } = &mut spec.layers[2].kind
         {
             *bias = false;
         }

@@ -104,6 +104,11 @@ impl Activation {
         matches!(self, Activation::Relu | Activation::LeakyRelu { .. } | Activation::Identity)
     }
 
+    /// Whether the first or the second derivative jumps at zero.
+    pub fn has_kink(&self) -> bool {
+        matches!(self, Activation::Relu | Activation::LeakyRelu { .. } | Activation::Elu { .. })
+    }
+
     /// The op; `None` for the identity, which needs no node.
     pub fn op<T: Real>(&self) -> Option<Box<dyn Op<T>>> {
         Some(match *self {

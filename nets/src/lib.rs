@@ -20,9 +20,11 @@ pub mod optim;
 pub mod options;
 pub mod schedule;
 pub mod snapshot;
+pub mod spec;
 pub mod stopping;
 pub mod train;
 
 pub use activation::Activation;
-pub use model::{LayerSpec, Loss, Model, ModelSpec};
+pub use model::Model;
 pub use objective::{Objective, Samples};
+pub use spec::{LayerKind, LayerSpec, Loss, ModelSpec};

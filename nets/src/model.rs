@@ -1,148 +1,17 @@
-//! Networks as lists of layers, and the graphs they become.
+//! Built networks: the per-sample loss as a differentiable function, and where its layers are in it.
 
-use std::fmt;
 use std::ops::Range;
-use std::str::FromStr;
 
-use eigenlens_autodiff::ops::{Affine, BceWithLogits, Mse, SoftmaxCrossEntropy};
-use eigenlens_autodiff::{Function, Graph, NodeId};
+use eigenlens_autodiff::{Function, Graph, GraphError, NodeId};
 use eigenlens_linalg::Real;
 use thiserror::Error;
 
-use crate::activation::Activation;
 use crate::init::{Init, Stream};
-use crate::options::OptionError;
+pub use crate::spec::{LayerKind, LayerSpec, Loss, ModelSpec, Penalty, Scope};
 
-/// The loss of one sample; the objective averages (or sums) it over samples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
-    /// −log softmax(o)_t, for class labels.
-    CrossEntropy,
-    /// (1/C) Σ_c (o_c − t_c)².
-    Mse,
-    /// (1/C) Σ_c [softplus(o_c) − t_c o_c], for targets in [0, 1].
-    Bce,
-}
+mod build;
 
-impl Loss {
-    /// Every name.
-    pub const ALL: &'static [&'static str] = &["cross-entropy", "mse", "bce"];
-
-    /// The stable name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Loss::CrossEntropy => "cross-entropy",
-            Loss::Mse => "mse",
-            Loss::Bce => "bce",
-        }
-    }
-
-    /// Target values per sample for `outputs` network outputs: one label, or one value per output.
-    pub fn target_size(self, outputs: usize) -> usize {
-        if self == Loss::CrossEntropy { 1 } else { outputs }
-    }
-}
-
-impl fmt::Display for Loss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Loss {
-    type Err = OptionError;
-
-    fn from_str(name: &str) -> Result<Self, OptionError> {
-        match name {
-            "cross-entropy" => Ok(Loss::CrossEntropy),
-            "mse" => Ok(Loss::Mse),
-            "bce" => Ok(Loss::Bce),
-            _ => Err(OptionError::unknown("loss", name, Self::ALL)),
-        }
-    }
-}
-
-/// Which parameters an L2 penalty covers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// All of them.
-    All,
-    /// Tensors named `*.weight`.
-    Weights,
-}
-
-/// (λ/2) Σ θ_i² in the loss: it shows in the gradient, the Hessian and the Gauss–Newton matrix.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Penalty {
-    /// λ ≥ 0.
-    pub lambda: f64,
-    /// Over which parameters.
-    pub scope: Scope,
-}
-
-/// One layer of a network.
-#[derive(Clone, Debug, PartialEq)]
-pub enum LayerSpec {
-    /// y = W x + b on the last axis.
-    Linear {
-        /// Its name; parameters are called `name.weight` and `name.bias`.
-        name: String,
-        /// Outputs.
-        units: usize,
-        /// Whether there is a bias.
-        bias: bool,
-        /// How its parameters start.
-        init: Init,
-    },
-    /// An elementwise function.
-    Activation(Activation),
-}
-
-/// A network: what a TOML file or a program describes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ModelSpec {
-    /// Values per sample.
-    pub inputs: usize,
-    /// From the input to the output (logits or predictions).
-    pub layers: Vec<LayerSpec>,
-    /// The loss.
-    pub loss: Loss,
-    /// L2 in the loss, if any.
-    pub penalty: Option<Penalty>,
-}
-
-impl ModelSpec {
-    /// A multilayer perceptron: linear layers `fc1`, `fc2`, … of these widths with `activation` between them.
-    ///
-    /// `widths` begins with the number of inputs and ends with the number of outputs.
-    ///
-    /// # Panics
-    /// If there are fewer than two widths.
-    #[track_caller]
-    pub fn mlp(widths: &[usize], activation: Activation, init: Init, loss: Loss) -> Self {
-        assert!(widths.len() >= 2, "an MLP has at least an input and an output width, got {widths:?}");
-        let mut layers = Vec::new();
-        for (i, &units) in widths[1..].iter().enumerate() {
-            if i > 0 && activation != Activation::Identity {
-                layers.push(LayerSpec::Activation(activation));
-            }
-            layers.push(LayerSpec::Linear { name: format!("fc{}", i + 1), units, bias: true, init });
-        }
-        ModelSpec { inputs: widths[0], layers, loss, penalty: None }
-    }
-
-    /// Outputs of the last linear layer.
-    pub fn outputs(&self) -> usize {
-        self.layers
-            .iter()
-            .rev()
-            .find_map(|l| match l {
-                LayerSpec::Linear { units, .. } => Some(*units),
-                LayerSpec::Activation(_) => None,
-            })
-            .unwrap_or(self.inputs)
-    }
-}
+use build::Builder;
 
 /// Why a network can't be built.
 #[derive(Clone, Debug, Error, PartialEq)]
@@ -153,8 +22,16 @@ pub enum ModelError {
     /// Two layers of the same name.
     #[error("two layers are called `{0}`; give each its own name")]
     DuplicateName(String),
+    /// A layer with parameters and without a name.
+    #[error("layer {place} ({kind}) has parameters and needs a name")]
+    Unnamed {
+        /// Its place in the list, from 0.
+        place: usize,
+        /// What it does.
+        kind: &'static str,
+    },
     /// Nothing to train or analyse.
-    #[error("the network has no linear layer; add at least one")]
+    #[error("the network has no layer with parameters; add at least one")]
     NoLayers,
     /// Cross-entropy over a single class.
     #[error("cross-entropy needs at least 2 outputs, the network has {0}; use the loss `bce` for one output")]
@@ -162,9 +39,63 @@ pub enum ModelError {
     /// A penalty that is not a number ≥ 0.
     #[error("the L2 penalty must be finite and not negative, is {0}")]
     Penalty(f64),
+    /// An input that no layer is called.
+    #[error("layer `{layer}` reads `{input}`, and no layer is called that{}", nearest.as_ref().map_or(String::new(), |n| format!("; did you mean `{n}`?")))]
+    UnknownInput {
+        /// The reader.
+        layer: String,
+        /// What it reads.
+        input: String,
+        /// The nearest name.
+        nearest: Option<String>,
+    },
+    /// A layer that depends on itself.
+    #[error("the layers {} read each other in a cycle", .0.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(" → "))]
+    Cycle(Vec<String>),
+    /// An input that stands later in the list.
+    #[error("layer `{layer}` reads `{input}`, which stands after it; list a layer after those it reads")]
+    Later {
+        /// The reader.
+        layer: String,
+        /// What it reads.
+        input: String,
+    },
+    /// A layer whose result goes nowhere.
+    #[error("nobody reads layer `{0}`, and it is not the last; remove it or let a later layer read it")]
+    Unread(String),
+    /// A wrong number of inputs.
+    #[error("layer `{layer}` ({kind}) reads {has} layers, it takes {takes}")]
+    Count {
+        /// The layer.
+        layer: String,
+        /// What it does.
+        kind: &'static str,
+        /// How many it reads.
+        has: usize,
+        /// How many it takes.
+        takes: &'static str,
+    },
+    /// Parameters shared with a layer that has none, or others.
+    #[error("layer `{layer}` shares the parameters of `{with}`: {reason}")]
+    Shared {
+        /// The layer.
+        layer: String,
+        /// Whose parameters.
+        with: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A number outside its range.
+    #[error("layer `{layer}`: {reason}")]
+    Option {
+        /// The layer.
+        layer: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// Ops refused their inputs.
     #[error(transparent)]
-    Graph(#[from] eigenlens_autodiff::GraphError),
+    Graph(#[from] GraphError),
 }
 
 /// A parametrised layer of a built network: a block of the layer-wise Hessian.
@@ -174,20 +105,26 @@ pub enum ModelError {
 pub struct Layer {
     /// Its name.
     pub name: String,
+    /// What it is, in a few words: `linear 64→32 + bias`.
+    pub description: String,
     /// Its parameter nodes: weight and, if there is one, bias.
     pub params: Vec<NodeId>,
     /// Its place in θ.
     pub range: Range<usize>,
     /// The node of its input z.
     pub input: NodeId,
-    /// The node of its result a = W z + b, before the activation.
+    /// The node of its result a, before the activation; of its first use if the parameters are shared.
     pub output: NodeId,
+    /// Whether a = W z + b for the whole sample and nothing else uses W and b: the Kronecker structure then holds.
+    pub dense: bool,
     /// Values per row of z.
     pub inputs: usize,
     /// Values per row of a.
     pub outputs: usize,
     /// Whether there is a bias.
     pub bias: bool,
+    /// Multiply-adds of one pass for one sample, over all uses.
+    pub work: usize,
 }
 
 impl Layer {
@@ -202,6 +139,24 @@ impl Layer {
     }
 }
 
+/// How a tensor starts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Start {
+    /// A weight, by its own shape.
+    Weight(Init),
+    /// A bias beside a weight of this many inputs.
+    Bias(Init, usize),
+}
+
+/// The state of a network: what training changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State<T> {
+    /// The flat parameter vector θ.
+    pub theta: Vec<T>,
+    /// The running averages, one list for each of [`Model::buffers`].
+    pub buffers: Vec<Vec<f64>>,
+}
+
 /// A parameter tensor of a built network.
 #[derive(Clone, Debug)]
 pub struct Tensor {
@@ -211,6 +166,52 @@ pub struct Tensor {
     pub shape: Vec<usize>,
     /// Its place in θ.
     pub range: Range<usize>,
+    start: Start,
+}
+
+/// A tensor that belongs to the network's state but is not trained by gradients: a running average.
+#[derive(Clone, Debug)]
+pub struct Buffer {
+    /// `layer.running_mean` or `layer.running_var`.
+    pub name: String,
+    /// Its length.
+    pub len: usize,
+    /// The value of every entry before training.
+    pub start: f64,
+    /// Its node in the analysed graph.
+    pub node: NodeId,
+}
+
+/// The same network as it is trained, where that differs from how it is analysed.
+#[derive(Debug)]
+pub struct Training<T: Real> {
+    /// The per-sample loss; θ means the same.
+    pub function: Function<T>,
+    /// The node of the data.
+    pub input: NodeId,
+    /// The node of the targets.
+    pub target: NodeId,
+    /// Dropout masks: nodes to be filled with 0 or 1/(1 − rate), and the rate.
+    pub masks: Vec<(NodeId, f64)>,
+    /// Batch norms whose running averages follow training.
+    pub norms: Vec<Norm>,
+}
+
+/// A batch norm in training.
+#[derive(Clone, Debug)]
+pub struct Norm {
+    /// The layer's name.
+    pub name: String,
+    /// Its node; [`eigenlens_autodiff::Linearization::saved`] begins with the batch's means and biased variances.
+    pub node: NodeId,
+    /// Index of `running_mean` among the buffers; `running_var` follows.
+    pub buffer: usize,
+    /// Share of a new batch.
+    pub momentum: f64,
+    /// Channels.
+    pub channels: usize,
+    /// Values per channel and sample: rows · columns.
+    pub spatial: usize,
 }
 
 /// A built network: the per-sample loss as a differentiable function, and where its layers are in it.
@@ -218,8 +219,10 @@ pub struct Tensor {
 pub struct Model<T: Real> {
     spec: ModelSpec,
     function: Function<T>,
+    training: Option<Training<T>>,
     layers: Vec<Layer>,
     tensors: Vec<Tensor>,
+    buffers: Vec<Buffer>,
     input: NodeId,
     target: NodeId,
     logits: NodeId,
@@ -229,81 +232,37 @@ impl<T: Real> Model<T> {
     /// Builds the graph of a network.
     ///
     /// # Errors
-    /// If widths are zero, names collide, or the loss doesn't fit the outputs.
+    /// If names, shapes or numbers don't fit; the error names the layer.
     pub fn new(spec: &ModelSpec) -> Result<Self, ModelError> {
-        let mut graph = Graph::new();
-        let input = graph.input("input", &[spec.inputs]);
-        let (mut node, mut width) = (input, spec.inputs);
-        let (mut layers, mut tensors): (Vec<Layer>, Vec<Tensor>) = (Vec::new(), Vec::new());
-        for (i, layer) in spec.layers.iter().enumerate() {
-            match layer {
-                LayerSpec::Linear { name, units, bias, .. } => {
-                    if *units == 0 || width == 0 {
-                        return Err(ModelError::Empty(name.clone()));
-                    }
-                    if layers.iter().any(|l| l.name == *name) {
-                        return Err(ModelError::DuplicateName(name.clone()));
-                    }
-                    let start = graph.param_len();
-                    let mut params = vec![graph.param(&format!("{name}.weight"), &[*units, width])];
-                    if *bias {
-                        params.push(graph.param(&format!("{name}.bias"), &[*units]));
-                    }
-                    for &p in &params {
-                        tensors.push(Tensor {
-                            name: graph.name(p).to_string(),
-                            shape: graph.shape(p).dims.clone(),
-                            range: graph.param_range(p),
-                        });
-                    }
-                    let operands: Vec<NodeId> = std::iter::once(node).chain(params.iter().copied()).collect();
-                    let output = graph.op(name, Affine::new(width, *units), &operands)?;
-                    layers.push(Layer {
-                        name: name.clone(),
-                        params,
-                        range: start..graph.param_len(),
-                        input: node,
-                        output,
-                        inputs: width,
-                        outputs: *units,
-                        bias: *bias,
-                    });
-                    (node, width) = (output, *units);
-                }
-                LayerSpec::Activation(activation) => {
-                    if let Some(op) = activation.op() {
-                        node = graph.boxed(&format!("{activation}@{i}"), op, &[node])?;
-                    }
-                }
-            }
-        }
-        if layers.is_empty() {
-            return Err(ModelError::NoLayers);
-        }
         if let Some(p) = spec.penalty
             && !(p.lambda.is_finite() && p.lambda >= 0.0)
         {
             return Err(ModelError::Penalty(p.lambda));
         }
-        let (target, loss) = match spec.loss {
-            Loss::CrossEntropy => {
-                if width < 2 {
-                    return Err(ModelError::SingleClass(width));
-                }
-                let target = graph.input("target", &[]);
-                (target, graph.op("loss", SoftmaxCrossEntropy, &[node, target])?)
-            }
-            Loss::Mse => {
-                let target = graph.input("target", &[width]);
-                (target, graph.op("loss", Mse, &[node, target])?)
-            }
-            Loss::Bce => {
-                let target = graph.input("target", &[width]);
-                (target, graph.op("loss", BceWithLogits, &[node, target])?)
-            }
+        let built = Builder::build(spec, false)?;
+        let function = Function::new(built.graph, built.loss);
+        let differs = spec.layers.iter().any(|l| match l.kind {
+            LayerKind::Dropout { rate } => rate > 0.0,
+            _ => false,
+        });
+        let training = if differs {
+            let t = Builder::build(spec, true)?;
+            let function = Function::new(t.graph, t.loss);
+            Some(Training { function, input: t.input, target: t.target, masks: t.masks, norms: t.norms })
+        } else {
+            None
         };
-        let function = Function::new(graph, loss);
-        Ok(Model { spec: spec.clone(), function, layers, tensors, input, target, logits: node })
+        Ok(Model {
+            spec: spec.clone(),
+            function,
+            training,
+            layers: built.layers,
+            tensors: built.tensors,
+            buffers: built.buffers,
+            input: built.input,
+            target: built.target,
+            logits: built.logits,
+        })
     }
 
     /// What it was built from.
@@ -311,9 +270,19 @@ impl<T: Real> Model<T> {
         &self.spec
     }
 
-    /// The per-sample loss as a function of θ.
+    /// The per-sample loss as a function of θ, as it is analysed.
     pub fn function(&self) -> &Function<T> {
         &self.function
+    }
+
+    /// The network as it is trained, if that differs: dropout, batch norm.
+    pub fn training(&self) -> Option<&Training<T>> {
+        self.training.as_ref()
+    }
+
+    /// The function that training differentiates, with its nodes of the data and of the targets.
+    pub fn trained(&self) -> (&Function<T>, NodeId, NodeId) {
+        self.training.as_ref().map_or((&self.function, self.input, self.target), |t| (&t.function, t.input, t.target))
     }
 
     /// The graph.
@@ -321,7 +290,7 @@ impl<T: Real> Model<T> {
         self.function.graph()
     }
 
-    /// The parametrised layers, from the input on.
+    /// The parametrised layers, in the order of θ.
     pub fn layers(&self) -> &[Layer] {
         &self.layers
     }
@@ -329,6 +298,16 @@ impl<T: Real> Model<T> {
     /// The parameter tensors, in the order of θ.
     pub fn tensors(&self) -> &[Tensor] {
         &self.tensors
+    }
+
+    /// The running averages that the analysed graph reads; empty for most networks.
+    pub fn buffers(&self) -> &[Buffer] {
+        &self.buffers
+    }
+
+    /// The values of [`Model::buffers`] before training.
+    pub fn start_buffers(&self) -> Vec<Vec<f64>> {
+        self.buffers.iter().map(|b| vec![b.start; b.len]).collect()
     }
 
     /// Number of parameters P.
@@ -356,6 +335,16 @@ impl<T: Real> Model<T> {
         self.logits
     }
 
+    /// Values per sample.
+    pub fn features(&self) -> usize {
+        self.spec.features()
+    }
+
+    /// Target values per sample.
+    pub fn target_size(&self) -> usize {
+        self.graph().shape(self.target).size()
+    }
+
     /// Network outputs per sample.
     pub fn outputs(&self) -> usize {
         self.graph().shape(self.logits).size()
@@ -364,25 +353,20 @@ impl<T: Real> Model<T> {
     /// Starting parameters: each tensor a function of the seed and its index, the same numbers in f32 and f64.
     pub fn init(&self, seed: u64) -> Vec<T> {
         let mut theta = vec![T::ZERO; self.len()];
-        let mut tensor = 0;
-        let specs = self.spec.layers.iter().filter_map(|l| match l {
-            LayerSpec::Linear { init, .. } => Some(init),
-            LayerSpec::Activation(_) => None,
-        });
-        for (layer, init) in self.layers.iter().zip(specs) {
-            for &p in &layer.params {
-                let range = self.graph().param_range(p);
-                let dims = &self.graph().shape(p).dims;
-                let stream = Stream { seed, tensor };
-                if dims.len() > 1 {
-                    init.fill(dims, stream, &mut theta[range]);
-                } else {
-                    init.fill_bias(layer.inputs, stream, &mut theta[range]);
-                }
-                tensor += 1;
+        for (index, tensor) in self.tensors.iter().enumerate() {
+            let stream = Stream { seed, tensor: index as u64 };
+            let out = &mut theta[tensor.range.clone()];
+            match tensor.start {
+                Start::Weight(init) => init.fill(&tensor.shape, stream, out),
+                Start::Bias(init, fan_in) => init.fill_bias(fan_in, stream, out),
             }
         }
         theta
+    }
+
+    /// The state before training: [`Model::init`] and [`Model::start_buffers`].
+    pub fn start(&self, seed: u64) -> State<T> {
+        State { theta: self.init(seed), buffers: self.start_buffers() }
     }
 
     /// The ranges of θ that the penalty covers, with λ; empty without a penalty.
@@ -400,15 +384,16 @@ impl<T: Real> Model<T> {
         self.tensors.iter().filter(|t| t.name.ends_with(".weight")).map(|t| t.range.clone()).collect()
     }
 
-    /// Multiply-adds of one pass through all linear layers for one sample: Σ_ℓ in · out.
+    /// Multiply-adds of one pass through all layers for one sample: Σ_ℓ in · out for linear layers.
     pub fn multiply_adds(&self) -> usize {
-        self.layers.iter().map(|l| l.inputs * l.outputs).sum()
+        self.layers.iter().map(|l| l.work).sum()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Activation;
 
     fn mlp() -> ModelSpec {
         ModelSpec::mlp(&[3, 4, 2], Activation::Tanh, Init::XavierNormal { gain: 1.0 }, Loss::CrossEntropy)
@@ -442,10 +427,52 @@ mod tests {
         let spec = ModelSpec::mlp(&[3, 0, 2], Activation::Relu, Init::Pytorch, Loss::Mse);
         assert_eq!(Model::<f64>::new(&spec).unwrap_err(), ModelError::Empty("fc1".into()));
         let mut spec = mlp();
-        if let LayerSpec::Linear { name, .. } = &mut spec.layers[2] {
-            *name = "fc1".into();
-        }
+        spec.layers[2].name = "fc1".into();
         assert_eq!(Model::<f64>::new(&spec).unwrap_err(), ModelError::DuplicateName("fc1".into()));
+    }
+
+    #[test]
+    fn skip_connections_that_dont_fit_are_refused_by_name() {
+        let with = |layers: Vec<LayerSpec>| {
+            let spec = ModelSpec { input: vec![3], layers, loss: Loss::Mse, penalty: None };
+            Model::<f64>::new(&spec).map(|_| ()).unwrap_err().to_string()
+        };
+        let linear = |name: &str| LayerSpec::linear(name, 3, true, Init::Pytorch);
+        let add = |inputs: &[&str]| LayerSpec::new("sum", LayerKind::Add).reading(inputs);
+        let error = with(vec![linear("a"), add(&["a", "imput"])]);
+        assert!(error.contains("`sum` reads `imput`") && error.contains("did you mean `input`?"), "{error}");
+        let error = with(vec![linear("a").reading(&["b"]), linear("b").reading(&["a"])]);
+        assert!(error.contains("`a` → `b` → `a`"), "{error}");
+        let error = with(vec![linear("a").reading(&["b"]), linear("b").reading(&["input"]), add(&["a", "b"])]);
+        assert!(error.contains("stands after it"), "{error}");
+        let error = with(vec![linear("a"), linear("b").reading(&["input"])]);
+        assert!(error.contains("nobody reads layer `a`"), "{error}");
+        let error = with(vec![linear("a"), add(&["a"])]);
+        assert!(error.contains("it takes 2 or more"), "{error}");
+        let error = with(vec![linear("a"), LayerSpec::linear("b", 4, true, Init::Pytorch), add(&["a", "b"])]);
+        assert!(
+            error.contains("`sum`") && error.contains("`a` (batch, 3)") && error.contains("`b` (batch, 4)"),
+            "{error}"
+        );
+        let error = with(vec![linear("a"), LayerSpec::new("b", LayerKind::Dropout { rate: 1.0 })]);
+        assert!(error.contains("dropout rate"), "{error}");
+    }
+
+    #[test]
+    fn shared_layers_have_one_block_that_is_not_dense() {
+        let linear = |name: &str| LayerSpec::linear(name, 3, true, Init::Pytorch);
+        let layers = vec![linear("a"), LayerSpec::activation(Activation::Tanh), linear("b").sharing("a"), linear("c")];
+        let mut spec = ModelSpec { input: vec![3], layers, loss: Loss::Mse, penalty: None };
+        let model = Model::<f64>::new(&spec).unwrap();
+        assert_eq!(
+            model.layers().iter().map(|l| (l.name.as_str(), l.dense)).collect::<Vec<_>>(),
+            [("a", false), ("c", true)]
+        );
+        assert_eq!((model.len(), model.multiply_adds()), (24, 27));
+        spec.layers[2] = LayerSpec::linear("b", 2, true, Init::Pytorch).sharing("a");
+        assert!(Model::<f64>::new(&spec).unwrap_err().to_string().contains("shares the parameters of `a`"));
+        spec.layers[2] = linear("b").sharing("z");
+        assert!(Model::<f64>::new(&spec).unwrap_err().to_string().contains("must be an earlier layer"));
     }
 
     #[test]
@@ -456,12 +483,5 @@ mod tests {
         assert_eq!(model.penalized(), [(0..12, 0.5), (16..24, 0.5)]);
         spec.penalty = Some(Penalty { lambda: f64::NAN, scope: Scope::All });
         assert!(matches!(Model::<f64>::new(&spec), Err(ModelError::Penalty(_))));
-    }
-
-    #[test]
-    fn loss_names_are_inverse() {
-        for name in Loss::ALL {
-            assert_eq!(name.parse::<Loss>().unwrap().name(), *name);
-        }
     }
 }

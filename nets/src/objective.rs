@@ -117,11 +117,11 @@ impl Samples {
         if self.n == 0 {
             return Err(SampleError::Empty);
         }
-        let (inputs, outputs, loss) = (model.spec().inputs, model.outputs(), model.spec().loss);
+        let (inputs, outputs, loss) = (model.features(), model.outputs(), model.spec().loss);
         if self.x.len() != self.n * inputs {
             return Err(SampleError::Inputs { data: self.x.len() / self.n, model: inputs });
         }
-        let targets = loss.target_size(outputs);
+        let targets = model.target_size();
         if self.y.len() != self.n * targets {
             return Err(SampleError::Targets { data: self.y.len() / self.n, model: targets, loss, outputs });
         }
@@ -215,7 +215,7 @@ impl<'m, T: Real> Objective<'m, T> {
         let rows = if coupled { n } else { cut.rows.unwrap_or_else(|| shard_rows(model, n)).clamp(1, n) };
         let par = if coupled { Par::rayon(0) } else { Par::Seq };
         let w = T::from_f64(if reduction == Reduction::Mean { 1.0 / n as f64 } else { 1.0 });
-        let (features, targets) = (model.spec().inputs, model.spec().loss.target_size(model.outputs()));
+        let (features, targets) = (model.features(), model.target_size());
         let mut shards = Vec::new();
         let mut weights = Vec::new();
         for start in (0..n).step_by(rows) {
@@ -234,7 +234,7 @@ impl<'m, T: Real> Objective<'m, T> {
                 out: Vec::new(),
             })
             .collect();
-        Ok(Objective {
+        let mut objective = Objective {
             model,
             theta: vec![T::ZERO; model.len()],
             shards,
@@ -245,7 +245,23 @@ impl<'m, T: Real> Objective<'m, T> {
             gradient: Vec::new(),
             penalized: model.penalized(),
             products: Mutex::new(Products { directions: Vec::new(), groups }),
-        })
+        };
+        objective.set_buffers(&model.start_buffers());
+        Ok(objective)
+    }
+
+    /// Sets the running averages that the network reads, one list for each of [`Model::buffers`]; before linearizing.
+    ///
+    /// # Panics
+    /// If their number or lengths don't fit.
+    #[track_caller]
+    pub fn set_buffers(&mut self, values: &[Vec<f64>]) {
+        let buffers = self.model.buffers();
+        assert_eq!(values.len(), buffers.len(), "one list for each buffer");
+        for (buffer, values) in buffers.iter().zip(values) {
+            assert_eq!(values.len(), buffer.len, "length of `{}`", buffer.name);
+            self.shards.iter_mut().for_each(|lin| copy(values, lin.input_mut(buffer.node)));
+        }
     }
 
     /// The network.
@@ -550,7 +566,7 @@ fn add_groups<T: Real>(
 /// Samples per shard: as many as keep a shard's values near the cache, but enough rows for the products to be efficient.
 fn shard_rows<T: Real>(model: &Model<T>, n: usize) -> usize {
     // Values, saved slopes, cotangents, bent cotangents and one lane of tangents and their cotangents.
-    let width = model.spec().inputs + 10 * layer_width(model);
+    let width = model.features() + 10 * layer_width(model);
     let rows = (CACHE / (width * size_of::<T>())).clamp(MIN_ROWS, MAX_ROWS);
     let shards = n.div_ceil(rows);
     // An even cut, in multiples of 8 rows for the vector units.

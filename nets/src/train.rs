@@ -1,15 +1,17 @@
 //! Training by mini-batches: deterministic in the seed, and honest about divergence.
 //!
 //! The order of the samples in an epoch is a function of (seed, epoch) alone, so that a run can be resumed at any epoch
-//! from (θ, optimiser state, epoch), and the bits don't depend on the number of threads.
+//! from (state, optimiser state, epoch), and the bits don't depend on the number of threads.
 
 use eigenlens_autodiff::{At, Buffers, Linearization, Order};
 use eigenlens_linalg::reduce::all_finite;
 use eigenlens_linalg::{Par, Real, Write};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use thiserror::Error;
 
 use crate::data::{shuffle, stream};
-use crate::model::{Loss, Model};
+use crate::model::{Loss, Model, State};
 use crate::objective::{Cut, Objective, Reduction, SampleError, Samples};
 use crate::optim::{Optimizer, OptimizerState};
 use crate::options::OptionError;
@@ -49,6 +51,19 @@ pub enum TrainError {
     /// A batch of no samples.
     #[error("the batch size must be at least 1")]
     EmptyBatch,
+    /// A batch whose variance is not defined.
+    #[error(
+        "layer `{layer}` normalises over the batch, and a batch of {batch} has one value per channel: take a batch size \
+         that leaves no rest of 1 of the {samples} samples"
+    )]
+    SingleSample {
+        /// The batch norm.
+        layer: String,
+        /// Samples in the smallest batch.
+        batch: usize,
+        /// Samples in all.
+        samples: usize,
+    },
     /// Early stopping without anything to watch.
     #[error("early stopping needs a validation part; give the validation fraction a value above 0")]
     NoValidation,
@@ -146,9 +161,14 @@ impl<'m, T: Real> Evaluator<'m, T> {
         Ok(Evaluator { objective, y: samples.y.clone() })
     }
 
-    /// Loss and quality at θ.
-    pub fn score(&mut self, theta: &[T]) -> Score {
-        let loss = self.objective.linearize(theta);
+    /// Loss and quality at a state.
+    ///
+    /// # Panics
+    /// If it is another network's.
+    #[track_caller]
+    pub fn score(&mut self, state: &State<T>) -> Score {
+        self.objective.set_buffers(&state.buffers);
+        let loss = self.objective.linearize(&state.theta);
         let model = self.objective.model();
         let (kind, outputs) = (model.spec().loss, model.outputs());
         let rows = (0..self.objective.shards())
@@ -196,12 +216,12 @@ fn r_squared<'a, T: Real>(rows: impl Iterator<Item = &'a [T]>, y: &[f64], output
     (total > 0.0).then(|| 1.0 - rest / total)
 }
 
-/// Mini-batch training of one network: θ, the optimiser's state, and room for one batch.
+/// Mini-batch training of one network: its state, the optimiser's state, and room for one batch.
 #[derive(Debug)]
 pub struct Trainer<'m, T: Real> {
     model: &'m Model<T>,
     options: TrainOptions,
-    theta: Vec<T>,
+    point: State<T>,
     state: OptimizerState<T>,
     epoch: u64,
     x: Vec<T>,
@@ -218,30 +238,35 @@ pub struct Trainer<'m, T: Real> {
 const PARALLEL_WORK: usize = 1 << 24;
 
 impl<'m, T: Real> Trainer<'m, T> {
-    /// At a starting point θ.
+    /// At a starting point.
     ///
     /// # Errors
     /// If options are out of range or samples don't fit.
     /// # Panics
-    /// If θ has the wrong length.
+    /// If the starting point is another network's.
     #[track_caller]
     pub fn new(
         model: &'m Model<T>,
         samples: &Samples,
-        theta: Vec<T>,
+        start: State<T>,
         options: TrainOptions,
     ) -> Result<Self, TrainError> {
-        assert_eq!(theta.len(), model.len(), "length of θ");
+        assert_eq!(start.theta.len(), model.len(), "length of θ");
         samples.check(model)?;
         options.schedule.check(options.lr)?;
         if options.batch_size == 0 {
             return Err(TrainError::EmptyBatch);
         }
-        let mut state = OptimizerState::new(options.optimizer, theta.len())?;
+        let mut state = OptimizerState::new(options.optimizer, model.len())?;
         if !options.decay_biases {
             state = state.decay_only(&model.weight_ranges());
         }
         let batch = options.batch_size.min(samples.n);
+        let rest = if samples.n.is_multiple_of(batch) { batch } else { samples.n % batch };
+        let norms = model.training().map_or(&[][..], |t| &t.norms);
+        if let Some(norm) = norms.iter().find(|norm| rest * norm.spatial < 2) {
+            return Err(TrainError::SingleSample { layer: norm.name.clone(), batch: rest, samples: samples.n });
+        }
         let par = if batch * model.multiply_adds() >= PARALLEL_WORK && rayon::current_num_threads() > 1 {
             Par::rayon(rayon::current_num_threads())
         } else {
@@ -249,9 +274,9 @@ impl<'m, T: Real> Trainer<'m, T> {
         };
         let convert = |v: &[f64]| v.iter().map(|&x| T::from_f64(x)).collect::<Vec<T>>();
         Ok(Trainer {
-            lin: Linearization::new(model.function(), batch, Order::First, par),
-            gradient: model.function().param_buffers(1),
-            flat: vec![T::ZERO; theta.len()],
+            lin: Linearization::new(model.trained().0, batch, Order::First, par),
+            gradient: model.trained().0.param_buffers(1),
+            flat: vec![T::ZERO; model.len()],
             x: convert(&samples.x),
             y: convert(&samples.y),
             n: samples.n,
@@ -260,14 +285,14 @@ impl<'m, T: Real> Trainer<'m, T> {
             epoch: 0,
             model,
             options,
-            theta,
+            point: start,
             state,
         })
     }
 
-    /// θ now.
-    pub fn theta(&self) -> &[T] {
-        &self.theta
+    /// The network's state now.
+    pub fn point(&self) -> &State<T> {
+        &self.point
     }
 
     /// Epochs done.
@@ -306,44 +331,81 @@ impl<'m, T: Real> Trainer<'m, T> {
     }
 
     fn divergence(&self) -> Divergence {
-        let bad = self.model.layers().iter().find(|l| !all_finite(self.lin.value(l.output)));
+        // The nodes of the trained graph have the layers' names, too.
+        let graph = self.model.trained().0.graph();
+        let finite = |name: &str| graph.find(name).is_none_or(|node| all_finite(self.lin.value(node)));
+        let bad = self.model.layers().iter().find(|l| !finite(&l.name));
         Divergence {
             step: self.state.steps(),
             epoch: self.epoch + 1,
             layer: bad.map_or_else(|| "loss".to_string(), |l| l.name.clone()),
-            largest_parameter: largest(&self.theta),
+            largest_parameter: largest(&self.point.theta),
         }
     }
 
     /// One optimiser step on these rows.
     fn step(&mut self, batch: &[usize]) -> Result<(), Divergence> {
-        let (model, f) = (self.model, self.model.function());
-        let (features, targets) = (model.spec().inputs, model.spec().loss.target_size(model.outputs()));
+        let model = self.model;
+        let (f, input, target) = model.trained();
+        let (features, targets) = (model.features(), model.target_size());
         self.lin.resize(f, batch.len());
-        for (row, to) in batch.iter().zip(self.lin.input_mut(model.input()).chunks_exact_mut(features)) {
+        for (row, to) in batch.iter().zip(self.lin.input_mut(input).chunks_exact_mut(features)) {
             to.copy_from_slice(&self.x[row * features..(row + 1) * features]);
         }
-        for (row, to) in batch.iter().zip(self.lin.input_mut(model.target()).chunks_exact_mut(targets)) {
+        for (row, to) in batch.iter().zip(self.lin.input_mut(target).chunks_exact_mut(targets)) {
             to.copy_from_slice(&self.y[row * targets..(row + 1) * targets]);
         }
         self.weights.clear();
         self.weights.resize(batch.len(), T::from_f64(1.0 / batch.len() as f64));
-        let at = At { function: f, theta: &self.theta };
+        self.draw_masks();
+        let at = At { function: f, theta: &self.point.theta };
         if !self.lin.evaluate(at, &self.weights).is_finite() {
             return Err(self.divergence());
         }
         self.lin.pull(at, &self.weights, Some((&mut self.gradient, Write::Set)));
-        for &p in model.graph().params() {
-            self.flat[model.graph().param_range(p)].copy_from_slice(&self.gradient[p.index()]);
+        for &p in f.graph().params() {
+            self.flat[f.graph().param_range(p)].copy_from_slice(&self.gradient[p.index()]);
         }
         for (range, lambda) in model.penalized() {
             let lambda = T::from_f64(lambda);
-            let pairs = self.flat[range.clone()].iter_mut().zip(&self.theta[range]);
+            let pairs = self.flat[range.clone()].iter_mut().zip(&self.point.theta[range]);
             pairs.for_each(|(g, t)| *g += lambda * *t);
         }
         let lr = self.lr(self.state.steps());
-        self.state.step(lr, &mut self.theta, &self.flat);
+        self.state.step(lr, &mut self.point.theta, &self.flat);
+        self.follow_averages(batch.len());
         Ok(())
+    }
+
+    /// Which values this step drops: a function of seed, step and layer.
+    fn draw_masks(&mut self) {
+        let Some(training) = self.model.training() else { return };
+        for (i, &(mask, rate)) in training.masks.iter().enumerate() {
+            // The key says what the numbers are for: the order of the samples must not be drawn from the same stream.
+            let mut key = *b"________________eigenlensdropout";
+            key[..8].copy_from_slice(&self.options.seed.to_le_bytes());
+            key[8..16].copy_from_slice(&(i as u64).to_le_bytes());
+            let mut random = ChaCha8Rng::from_seed(key);
+            random.set_stream(self.state.steps());
+            let (kept, threshold) = (T::from_f64(1.0 / (1.0 - rate)), (rate * 2f64.powi(32)) as u32);
+            let draw = |x: &mut T| *x = if random.next_u32() < threshold { T::ZERO } else { kept };
+            self.lin.input_mut(mask).iter_mut().for_each(draw);
+        }
+    }
+
+    /// Moves the running averages towards the batch's: means as they are, variances unbiased, as PyTorch does.
+    fn follow_averages(&mut self, batch: usize) {
+        let Some(training) = self.model.training() else { return };
+        for norm in &training.norms {
+            let count = (batch * norm.spatial) as f64;
+            let saved = &self.lin.saved(norm.node)[..2 * norm.channels];
+            for (which, values) in saved.chunks_exact(norm.channels).enumerate() {
+                let unbiased = if which == 1 { count / (count - 1.0) } else { 1.0 };
+                for (average, now) in self.point.buffers[norm.buffer + which].iter_mut().zip(values) {
+                    *average += norm.momentum * (unbiased * now.to_f64() - *average);
+                }
+            }
+        }
     }
 }
 
@@ -355,15 +417,15 @@ fn largest<T: Real>(theta: &[T]) -> f64 {
 /// The result of [`train`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trained<T> {
-    /// The final parameters.
-    pub theta: Vec<T>,
+    /// The final state.
+    pub state: State<T>,
     /// Every epoch, the starting point included.
     pub history: Vec<Epoch>,
     /// Why it ended.
     pub end: End,
 }
 
-/// Trains from θ; `observe` sees the starting point and the end of every epoch with its parameters.
+/// Trains from a state; `observe` sees the starting point and the end of every epoch with the network's state then.
 ///
 /// Stops at the first step whose loss is not finite and says where. With early stopping, θ at the end is that of the best
 /// epoch.
@@ -372,20 +434,20 @@ pub struct Trained<T> {
 /// If options are out of range, or samples don't fit.
 pub fn train<T: Real>(
     model: &Model<T>,
-    theta: Vec<T>,
+    start: State<T>,
     training: &Samples,
     validation: Option<&Samples>,
     options: &TrainOptions,
-    mut observe: impl FnMut(&Epoch, &[T]) -> Next,
+    mut observe: impl FnMut(&Epoch, &State<T>) -> Next,
 ) -> Result<Trained<T>, TrainError> {
-    let mut trainer = Trainer::new(model, training, theta, options.clone())?;
+    let mut trainer = Trainer::new(model, training, start, options.clone())?;
     let mut on_train = Evaluator::new(model, training)?;
     let mut on_validation = validation.map(|v| Evaluator::new(model, v)).transpose()?;
     let mut stopping = options.stopping;
     if stopping.is_some() && validation.is_none() {
         return Err(TrainError::NoValidation);
     }
-    let mut best = trainer.theta().to_vec();
+    let mut best = trainer.point().clone();
     let mut finite = best.clone();
     let mut history = Vec::new();
     let mut end = End::Finished;
@@ -393,32 +455,32 @@ pub fn train<T: Real>(
         if epoch > 0
             && let Err(divergence) = trainer.run_epoch()
         {
-            return Ok(Trained { theta: finite, history, end: End::Diverged(divergence) });
+            return Ok(Trained { state: finite, history, end: End::Diverged(divergence) });
         }
         let step = trainer.state().steps();
         let now = Epoch {
             epoch,
             step,
             lr: trainer.lr(step.saturating_sub(1)),
-            train: on_train.score(trainer.theta()),
-            validation: on_validation.as_mut().map(|v| v.score(trainer.theta())),
+            train: on_train.score(trainer.point()),
+            validation: on_validation.as_mut().map(|v| v.score(trainer.point())),
         };
         if !now.train.loss.is_finite() {
-            let (layer, largest_parameter) = (on_train.first_non_finite(), largest(trainer.theta()));
+            let (layer, largest_parameter) = (on_train.first_non_finite(), largest(&trainer.point().theta));
             end = End::Diverged(Divergence { step, epoch, layer, largest_parameter });
-            return Ok(Trained { theta: finite, history, end });
+            return Ok(Trained { state: finite, history, end });
         }
-        finite.copy_from_slice(trainer.theta());
-        let wanted = observe(&now, trainer.theta());
+        finite.clone_from(trainer.point());
+        let wanted = observe(&now, trainer.point());
         let watched = now.validation.map(|v| v.loss);
         history.push(now);
         if let (Some(stopping), Some(loss)) = (&mut stopping, watched) {
             match stopping.observe(epoch, loss) {
-                Decision::Improved => best.copy_from_slice(trainer.theta()),
+                Decision::Improved => best.clone_from(trainer.point()),
                 Decision::Wait { .. } | Decision::NonFinite { .. } => {}
                 Decision::Stop { best: found } => {
                     end = End::Stopped { best: found.map_or(0, |b| b.epoch) };
-                    return Ok(Trained { theta: best, history, end });
+                    return Ok(Trained { state: best, history, end });
                 }
             }
         }
@@ -427,7 +489,7 @@ pub fn train<T: Real>(
             break;
         }
     }
-    Ok(Trained { theta: finite, history, end })
+    Ok(Trained { state: finite, history, end })
 }
 
 #[cfg(test)]

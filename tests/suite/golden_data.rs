@@ -35,13 +35,6 @@ impl Matrix {
     }
 }
 
-/// One op of the network.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Op {
-    Linear { name: String, inputs: usize, outputs: usize },
-    Activation(String),
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LossKind {
     SoftmaxCrossEntropy,
@@ -49,11 +42,15 @@ pub enum LossKind {
     Mse,
 }
 
-/// The loss, a mean over samples; `l2_on_weights` is λ of (λ/2) Σ θᵢ² over the tensors named `*.weight`, or 0.
+/// The loss over the samples, and λ of (λ/2) Σ θᵢ², or 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Loss {
     pub kind: LossKind,
-    pub l2_on_weights: f64,
+    /// A mean over samples, else a sum.
+    pub mean: bool,
+    pub l2: f64,
+    /// Whether the L2 term covers only the tensors named `*.weight`.
+    pub l2_on_weights: bool,
 }
 
 /// One tensor's place in the flat vector.
@@ -114,7 +111,12 @@ pub struct Layer {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
     pub name: &'static str,
-    pub ops: Vec<Op>,
+    /// Extents of a sample.
+    pub input: Vec<usize>,
+    /// The network as arch.json describes it.
+    pub ops: Vec<Value>,
+    /// Running averages by name.
+    pub buffers: Vec<(String, Vec<f64>)>,
     pub loss: Loss,
     pub parameters: Vec<Parameter>,
     pub layers: Vec<Layer>,
@@ -180,11 +182,13 @@ pub fn load(name: &'static str) -> Case {
     };
     Case {
         name,
-        ops: array(&arch["ops"]).iter().map(read_op).collect(),
+        input: array(&arch["input"]).iter().map(size).collect(),
+        ops: array(&arch["ops"]).to_vec(),
+        buffers: read_buffers(&folder, &arch),
         loss,
         parameters,
         layers,
-        x: folder.matrix("x.npy"),
+        x: folder.samples("x.npy"),
         y,
         theta: folder.vector("theta.npy"),
         outputs: folder.matrix("outputs.npy"),
@@ -208,30 +212,37 @@ pub fn load(name: &'static str) -> Case {
     }
 }
 
-fn read_op(op: &Value) -> Op {
-    match text(&op["op"]) {
-        "linear" => {
-            assert_eq!(op["bias"], Value::Bool(true), "a golden linear layer has a bias");
-            Op::Linear { name: text(&op["name"]).to_owned(), inputs: size(&op["in"]), outputs: size(&op["out"]) }
-        }
-        "activation" => Op::Activation(text(&op["fn"]).to_owned()),
-        other => panic!("an op '{other}' that this reader does not know"),
+fn read_buffers(folder: &Folder, arch: &Value) -> Vec<(String, Vec<f64>)> {
+    let names: Vec<&str> = arch["buffers"].as_array().map_or(&[][..], |b| b).iter().map(|b| text(&b["name"])).collect();
+    if names.is_empty() {
+        return Vec::new();
     }
+    let snapshot = eigenlens_nets::snapshot::read(&folder.0.join("model.safetensors")).unwrap();
+    names
+        .into_iter()
+        .map(|n| (n.to_owned(), snapshot.get(n).unwrap_or_else(|| panic!("no {n}")).data.to_f64()))
+        .collect()
 }
 
 fn read_loss(loss: &Value) -> Loss {
-    assert_eq!(text(&loss["reduction"]), "mean");
     let kind = match text(&loss["kind"]) {
         "softmax_cross_entropy" => LossKind::SoftmaxCrossEntropy,
         "bce_with_logits" => LossKind::BceWithLogits,
         "mse" => LossKind::Mse,
         other => panic!("a loss '{other}' that this reader does not know"),
     };
-    let l2_on_weights = loss.get("l2").map_or(0.0, |l2| {
-        assert_eq!(text(&l2["scope"]), "weights");
-        number(&l2["lambda"])
-    });
-    Loss { kind, l2_on_weights }
+    let mean = match text(&loss["reduction"]) {
+        "mean" => true,
+        "sum" => false,
+        other => panic!("a reduction '{other}' that this reader does not know"),
+    };
+    let l2 = loss.get("l2").filter(|l2| !l2.is_null());
+    Loss {
+        kind,
+        mean,
+        l2: l2.map_or(0.0, |l2| number(&l2["lambda"])),
+        l2_on_weights: l2.is_some_and(|l2| text(&l2["scope"]) == "weights"),
+    }
 }
 
 fn read_layer(folder: &Folder, hessian: Option<&Matrix>, layer: &Value, expected: &Value) -> Layer {
@@ -281,19 +292,19 @@ fn read_square(value: &Value) -> Matrix {
     Matrix { rows: rows.len(), cols: rows.len(), data }
 }
 
-fn array(value: &Value) -> &[Value] {
+pub fn array(value: &Value) -> &[Value] {
     value.as_array().unwrap_or_else(|| panic!("{value} should be an array"))
 }
 
-fn text(value: &Value) -> &str {
+pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value} should be a string"))
 }
 
-fn number(value: &Value) -> f64 {
+pub fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("{value} should be a number"))
 }
 
-fn size(value: &Value) -> usize {
+pub fn size(value: &Value) -> usize {
     value.as_u64().unwrap_or_else(|| panic!("{value} should be a size")) as usize
 }
 
@@ -324,6 +335,12 @@ impl Folder {
     /// All values, whatever the shape.
     fn vector(&self, file: &str) -> Vec<f64> {
         self.array(file).1
+    }
+
+    /// One row per sample, whatever the axes after the first.
+    fn samples(&self, file: &str) -> Matrix {
+        let (shape, data) = self.array(file);
+        Matrix { rows: shape[0], cols: shape[1..].iter().product(), data }
     }
 
     fn matrix(&self, file: &str) -> Matrix {

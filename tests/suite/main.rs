@@ -3,6 +3,7 @@
 mod allocation;
 mod defects;
 mod golden;
+mod golden_arch;
 mod golden_data;
 mod krylov_edges;
 mod nets;

@@ -8,8 +8,8 @@ use eigenlens_linalg::operator::to_dense;
 use eigenlens_linalg::probes::Distribution;
 use eigenlens_linalg::{LinearOperator, Real};
 use eigenlens_nets::init::Init;
-use eigenlens_nets::model::{LayerSpec, Penalty, Scope};
 use eigenlens_nets::objective::{Cut, Kind, Reduction};
+use eigenlens_nets::spec::{LayerKind, Penalty, Scope};
 use eigenlens_nets::{Activation, Loss, Model, ModelSpec, Objective, Samples};
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, RngSeed};
@@ -57,7 +57,7 @@ const OWN: u64 = 1 << 40;
 /// Inputs of variance 1; labels, values or shares that fit the loss.
 pub fn random_samples(spec: &ModelSpec, n: usize, seed: u64) -> Samples {
     let outputs = spec.outputs();
-    let x = Distribution::Gaussian.probe(seed + OWN, 0, n * spec.inputs);
+    let x = Distribution::Gaussian.probe(seed + OWN, 0, n * spec.features());
     let values = Distribution::Gaussian.probe(seed + OWN, 1, n * spec.loss.target_size(outputs));
     let target = |v: f64| match spec.loss {
         Loss::CrossEntropy => (v.abs() * 1e6).floor() % outputs as f64,
@@ -72,7 +72,7 @@ pub fn random_theta(model: &Model<f64>, seed: u64) -> Vec<f64> {
     let mut theta = Distribution::Gaussian.probe(seed + OWN, 2, model.len());
     for layer in model.layers() {
         // e^(e^(e^x)) needs small x to be tame.
-        let exp = model.spec().layers.contains(&LayerSpec::Activation(Activation::Exp));
+        let exp = model.spec().layers.iter().any(|l| l.kind == LayerKind::Activation(Activation::Exp));
         let sd = if exp { 0.25 } else { 1.2 } / (layer.inputs as f64 + 1.0).sqrt();
         theta[layer.range.clone()].iter_mut().for_each(|t| *t *= sd);
     }
@@ -116,9 +116,9 @@ pub fn net_with(activations: Vec<Activation>) -> impl Strategy<Value = Net> {
             }
             let mut spec = ModelSpec::mlp(&widths, activation, Init::Zeros, loss);
             spec.penalty = penalty;
-            let linear = spec.layers.iter_mut().filter_map(|l| match l {
-                LayerSpec::Linear { bias, .. } => Some(bias),
-                LayerSpec::Activation(_) => None,
+            let linear = spec.layers.iter_mut().filter_map(|l| match &mut l.kind {
+                LayerKind::Linear { bias, .. } => Some(bias),
+                _ => None,
             });
             linear.zip(biases).for_each(|(bias, wanted)| *bias = wanted);
             Net { spec, n, cut: Cut { rows: Some(rows), groups: Some(groups) }, seed }

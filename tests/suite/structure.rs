@@ -71,7 +71,7 @@ fn a_deep_linear_network_has_curvature_between_its_layers() {
     let mut spec =
         eigenlens_nets::ModelSpec::mlp(&[1, 1, 1], Activation::Identity, eigenlens_nets::init::Init::Zeros, Loss::Mse);
     for layer in &mut spec.layers {
-        if let eigenlens_nets::LayerSpec::Linear { bias, .. } = layer {
+        if let eigenlens_nets::LayerKind::Linear { bias, .. } = &mut layer.kind {
             *bias = false;
         }
     }

@@ -11,6 +11,7 @@ use eigenlens_hessian::verify::{VerifyOptions, verify};
 use eigenlens_linalg::eigs::{End, Options, eigs};
 use eigenlens_linalg::probes::Distribution;
 use eigenlens_linalg::{LinearOperator, Par, Real, View, Write, dense, gemm};
+use eigenlens_nets::model::State;
 use eigenlens_nets::objective::{Cut, Kind};
 use eigenlens_nets::optim::{Adam, Optimizer};
 use eigenlens_nets::schedule::Schedule;
@@ -162,10 +163,15 @@ fn training_with_products_split_between_threads() {
         decay_biases: false,
         stopping: None,
     };
+    let start = State { theta, buffers: Vec::new() };
     same(|| {
-        let trained = train(&model, theta.clone(), &samples, None, &options, |_, _| Next::Continue).unwrap();
-        let score = Evaluator::new(&model, &samples).unwrap().score(&trained.theta);
-        (trained.theta.iter().fold(0u64, |s, x| s.rotate_left(5) ^ u64::from(x.to_bits())), trained.history, score)
+        let trained = train(&model, start.clone(), &samples, None, &options, |_, _| Next::Continue).unwrap();
+        let score = Evaluator::new(&model, &samples).unwrap().score(&trained.state);
+        (
+            trained.state.theta.iter().fold(0u64, |s, x| s.rotate_left(5) ^ u64::from(x.to_bits())),
+            trained.history,
+            score,
+        )
     });
 }
 

@@ -3,9 +3,9 @@
 use eigenlens_hessian::verify::{VerifyOptions, verify};
 use eigenlens_nets::data::{Scaling, Source, Standardizer, Task, load};
 use eigenlens_nets::init::Init;
-use eigenlens_nets::model::{Penalty, Scope};
 use eigenlens_nets::optim::{Adam, Optimizer};
 use eigenlens_nets::schedule::Schedule;
+use eigenlens_nets::spec::{Penalty, Scope};
 use eigenlens_nets::train::{Next, TrainOptions, train};
 use eigenlens_nets::{Activation, Loss, Model, ModelSpec, Samples};
 use proptest::prelude::*;
@@ -33,11 +33,11 @@ fn trained(name: &str, activation: Activation, loss: Loss, hidden: &[usize], pen
         decay_biases: true,
         stopping: None,
     };
-    let start = model.init(5);
+    let start = model.start(5);
     let end = train(&model, start.clone(), &samples, None, &options, |_, _| Next::Continue).unwrap();
     let (first, last) = (end.history[0].train.loss, end.history.last().unwrap().train.loss);
     assert!(last < 0.8 * first, "{name}: from {first} to {last}");
-    for (when, theta) in [("start", &start), ("end", &end.theta)] {
+    for (when, theta) in [("start", &start.theta), ("end", &end.state.theta)] {
         let report = verify(&model, theta, &samples, &VerifyOptions::default()).unwrap();
         let failures: Vec<String> = report.failures().map(ToString::to_string).collect();
         assert!(report.passed(), "{name} {activation} {loss} at the {when}:\n{}", failures.join("\n"));

@@ -78,7 +78,7 @@ fn plan_in<T: Real>(config: &Config, setup: &Setup, progress: &Progress) -> Resu
         phase.advance(1, &layer.name);
     }
     Ok(Plan {
-        model: config.model.describe(setup.spec.inputs, setup.spec.outputs()),
+        model: config.model.describe(setup.spec.features(), setup.spec.outputs()),
         directory: config.out.as_ref().map_or_else(
             || format!("runs/{}-{}", config.data.short_name(), config.hash8()),
             |out| out.display().to_string(),

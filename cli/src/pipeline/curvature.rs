@@ -10,7 +10,7 @@ use eigenlens_hessian::layerwise::layer;
 use eigenlens_hessian::slq::SlqOptions;
 use eigenlens_hessian::spectrum::Spectrum;
 use eigenlens_linalg::Real;
-use eigenlens_nets::model::Layer;
+use eigenlens_nets::model::{Layer, State};
 use eigenlens_nets::objective::{Cut, Kind, Reduction};
 use eigenlens_nets::{Model, Objective};
 
@@ -29,8 +29,8 @@ pub struct Kept {
     pub step: u64,
     /// File of the weights.
     pub file: String,
-    /// The weights.
-    pub theta: Vec<f64>,
+    /// The weights and running averages.
+    pub state: State<f64>,
     /// On the training, validation and test part.
     pub scores: [Option<Scores>; 3],
 }
@@ -58,14 +58,15 @@ pub fn between(config: &Config) -> CouplingOptions {
 /// no product.
 struct Point<'o, 'm, T: Real> {
     objective: &'o mut Objective<'m, T>,
-    theta: &'o [f64],
+    state: &'o State<f64>,
     ready: bool,
 }
 
 impl<'m, T: Real> Point<'_, 'm, T> {
     fn objective(&mut self) -> &Objective<'m, T> {
         if !self.ready {
-            self.objective.linearize(&self.theta.iter().map(|&x| T::from_f64(x)).collect::<Vec<_>>());
+            self.objective.set_buffers(&self.state.buffers);
+            self.objective.linearize(&self.state.theta.iter().map(|&x| T::from_f64(x)).collect::<Vec<_>>());
             self.ready = true;
         }
         self.objective
@@ -95,8 +96,8 @@ pub fn analyse<T: Real>(
     let mut reused = 0;
     let mut done = Vec::new();
     for (index, kept) in snapshots.iter().enumerate() {
-        let origin = of_all.numbers(&kept.theta);
-        let mut point = Point { objective: &mut objective, theta: &kept.theta, ready: false };
+        let origin = kept.state.buffers.iter().fold(of_all.numbers(&kept.state.theta), |o, b| o.numbers(b));
+        let mut point = Point { objective: &mut objective, state: &kept.state, ready: false };
         let mut layers = Vec::new();
         for (l, of) in model.layers().iter().enumerate() {
             let file = RunDir::spectrum_file(index, &of.name);

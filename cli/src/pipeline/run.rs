@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use eigenlens_linalg::Real;
 use eigenlens_nets::Model;
+use eigenlens_nets::model::State;
 use eigenlens_nets::snapshot::{self, NamedTensor, TensorData};
 use eigenlens_nets::train::{End, Epoch, Evaluator, Next, Score, train};
 
@@ -84,7 +85,7 @@ fn into(
         schema: SCHEMA,
         dataset: setup.summary.clone(),
         model: ModelSummary {
-            description: config.model.describe(setup.spec.inputs, setup.spec.outputs()),
+            description: config.model.describe(setup.spec.features(), setup.spec.outputs()),
             parameters: course.parameters,
             loss: setup.spec.loss.to_string(),
         },
@@ -107,11 +108,11 @@ fn course<T: Real>(config: &Config, setup: &Setup, directory: &RunDir, progress:
     let mut on_test = setup.test.as_ref().map(|t| Evaluator::new(&model, t)).transpose().map_err(failure)?;
     let phase = progress.phase("training", config.train.epochs as u64);
     let mut curve = Vec::new();
-    let mut kept: Vec<(Epoch, Vec<T>, Option<Score>)> = Vec::new();
-    let mut last: Option<(Epoch, Vec<T>, Option<Score>)> = None;
+    let mut kept: Vec<(Epoch, State<T>, Option<Score>)> = Vec::new();
+    let mut last: Option<(Epoch, State<T>, Option<Score>)> = None;
     let trained =
-        train(&model, model.init(config.seed), &setup.train, setup.validation.as_ref(), &options, |e, theta| {
-            let test = on_test.as_mut().map(|t| t.score(theta));
+        train(&model, model.start(config.seed), &setup.train, setup.validation.as_ref(), &options, |e, state| {
+            let test = on_test.as_mut().map(|t| t.score(state));
             curve.push(CurvePoint {
                 epoch: e.epoch as usize,
                 step: e.step,
@@ -120,7 +121,7 @@ fn course<T: Real>(config: &Config, setup: &Setup, directory: &RunDir, progress:
                 validation: e.validation.map(scores),
                 test: test.map(scores),
             });
-            let now = (e.clone(), theta.to_vec(), test);
+            let now = (e.clone(), state.clone(), test);
             if wanted.contains(&(e.epoch as usize)) {
                 kept.push(now.clone());
             }
@@ -141,9 +142,9 @@ fn course<T: Real>(config: &Config, setup: &Setup, directory: &RunDir, progress:
             best_epoch = Some(*best as usize);
             // The last snapshot is the network that the run ends with: the best one.
             let e = trained.history[*best as usize].clone();
-            let test = on_test.as_mut().map(|t| t.score(&trained.theta));
+            let test = on_test.as_mut().map(|t| t.score(&trained.state));
             kept.retain(|k| k.0.epoch < *best);
-            last = Some((e, trained.theta.clone(), test));
+            last = Some((e, trained.state.clone(), test));
         }
         End::Diverged(d) => {
             stop = format!("diverged at step {} (epoch {})", d.step, d.epoch);
@@ -157,14 +158,14 @@ fn course<T: Real>(config: &Config, setup: &Setup, directory: &RunDir, progress:
         kept.push(last);
     }
     let mut snapshots = Vec::new();
-    for (index, (e, theta, test)) in kept.into_iter().enumerate() {
+    for (index, (e, state, test)) in kept.into_iter().enumerate() {
         let file = RunDir::snapshot_file(index, e.epoch as usize);
-        save(&model, &theta, &e, &directory.file(&file))?;
+        save(&model, &state, &e, &directory.file(&file))?;
         snapshots.push(Kept {
             epoch: e.epoch as usize,
             step: e.step,
             file,
-            theta: theta.iter().map(|x| x.to_f64()).collect(),
+            state: State { theta: state.theta.iter().map(|x| x.to_f64()).collect(), buffers: state.buffers },
             scores: [Some(scores(e.train)), e.validation.map(scores), test.map(scores)],
         });
     }
@@ -184,12 +185,12 @@ fn course<T: Real>(config: &Config, setup: &Setup, directory: &RunDir, progress:
     })
 }
 
-fn save<T: Real>(model: &Model<T>, theta: &[T], at: &Epoch, path: &Path) -> Result<()> {
-    let tensors: Vec<NamedTensor> = model
+fn save<T: Real>(model: &Model<T>, state: &State<T>, at: &Epoch, path: &Path) -> Result<()> {
+    let mut tensors: Vec<NamedTensor> = model
         .tensors()
         .iter()
         .map(|t| {
-            let values = theta[t.range.clone()].iter().map(|x| x.to_f64());
+            let values = state.theta[t.range.clone()].iter().map(|x| x.to_f64());
             let data = if T::NAME == "f32" {
                 TensorData::F32(values.map(|x| x as f32).collect())
             } else {
@@ -198,6 +199,12 @@ fn save<T: Real>(model: &Model<T>, theta: &[T], at: &Epoch, path: &Path) -> Resu
             NamedTensor { name: t.name.clone(), shape: t.shape.clone(), data }
         })
         .collect();
+    let averages = model.buffers().iter().zip(&state.buffers).map(|(b, values)| NamedTensor {
+        name: b.name.clone(),
+        shape: vec![b.len],
+        data: TensorData::F64(values.clone()),
+    });
+    tensors.extend(averages);
     let mut metadata = BTreeMap::new();
     metadata.insert("epoch".to_owned(), at.epoch.to_string());
     metadata.insert("step".to_owned(), at.step.to_string());

@@ -4,9 +4,9 @@ use eigenlens_nets::data::{
     self, Dataset, Fractions, Scaling, Source, Standardizer, TargetSpec, Targets, Task as DataTask, split, subsample,
 };
 use eigenlens_nets::init::Init;
-use eigenlens_nets::model::{LayerSpec, Penalty, Scope};
 use eigenlens_nets::optim::{Adam, AdamW, Optimizer as Rule, Sgd};
 use eigenlens_nets::schedule::Schedule as Rate;
+use eigenlens_nets::spec::{LayerSpec, Penalty, Scope};
 use eigenlens_nets::stopping::EarlyStopping;
 use eigenlens_nets::train::TrainOptions;
 use eigenlens_nets::{Activation, Loss, ModelSpec, Samples};
@@ -147,24 +147,21 @@ fn model(config: &Config, inputs: usize, outputs: usize, loss: Loss) -> Result<M
                 count += 1;
                 let init: Init = layer.init.as_deref().unwrap_or("xavier-uniform").parse().map_err(failure)?;
                 init.check().map_err(failure)?;
-                layers.push(LayerSpec::Linear {
-                    name: layer.name.unwrap_or_else(|| format!("fc{count}")),
-                    units: layer.units.unwrap_or(outputs),
-                    bias: layer.bias.unwrap_or(true),
-                    init,
-                });
+                let name = layer.name.unwrap_or_else(|| format!("fc{count}"));
+                let units = layer.units.unwrap_or(outputs);
+                layers.push(LayerSpec::linear(&name, units, layer.bias.unwrap_or(true), init));
             }
             LayerKind::Activation => {
                 let activation: Activation =
                     layer.function.as_deref().unwrap_or("identity").parse().map_err(failure)?;
-                layers.push(LayerSpec::Activation(activation));
+                layers.push(LayerSpec::activation(activation));
             }
         }
     }
     let l2 = config.loss.l2;
     let scope = if l2.scope == L2Scope::All { Scope::All } else { Scope::Weights };
     let penalty = (l2.lambda != 0.0).then_some(Penalty { lambda: l2.lambda, scope });
-    let spec = ModelSpec { inputs, layers, loss, penalty };
+    let spec = ModelSpec { input: vec![inputs], layers, loss, penalty };
     if spec.outputs() != outputs {
         return Err(Failure::new(format!("the network has {} outputs, the data need {outputs}", spec.outputs()))
             .hint(format!("give the last linear layer {outputs} units, or leave its units out")));

@@ -5,9 +5,9 @@ use eigenlens_linalg::dense;
 use eigenlens_linalg::eigs::{self, End, eigs};
 use eigenlens_linalg::operator::to_dense;
 use eigenlens_linalg::probes::Distribution;
-use eigenlens_nets::model::LayerSpec;
+use eigenlens_nets::LayerKind;
 use eigenlens_nets::objective::Kind;
-use eigenlens_nets::{Loss, Model, ModelSpec, Samples};
+use eigenlens_nets::{Loss, Model, Samples};
 
 use super::network::{HALF, traces};
 use super::subject::{Merged, Part, Subject};
@@ -36,9 +36,10 @@ impl Shrunken {
     pub fn new(model: &Model<f64>, samples: &Samples, seed: u64) -> Self {
         let build = |width: usize| {
             let spec = model.spec();
-            let mut small = ModelSpec { inputs: spec.inputs.min(width), ..spec.clone() };
+            let mut small = spec.clone();
+            small.input[0] = spec.input[0].min(width);
             for layer in &mut small.layers {
-                if let LayerSpec::Linear { units, .. } = layer {
+                if let LayerKind::Linear { units, .. } = &mut layer.kind {
                     *units = (*units).min(width);
                 }
             }
@@ -66,7 +67,7 @@ impl Shrunken {
 
 /// The inputs that vary most, standardised; labels modulo the classes that are left; the first targets.
 fn shrunken_samples(model: &Model<f64>, small: &Model<f64>, samples: &Samples) -> Samples {
-    let (n, wide, narrow) = (samples.n, model.spec().inputs, small.spec().inputs);
+    let (n, wide, narrow) = (samples.n, model.features(), small.features());
     let columns: Vec<(f64, Vec<f64>)> = (0..wide)
         .map(|j| {
             let column: Vec<f64> = samples.x.iter().skip(j).step_by(wide).copied().collect();

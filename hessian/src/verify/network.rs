@@ -3,8 +3,8 @@
 use eigenlens_autodiff::check::{Maps, Report, check_maps};
 use eigenlens_linalg::probes::Distribution;
 use eigenlens_linalg::{LinearOperator, operator};
+use eigenlens_nets::LayerKind;
 use eigenlens_nets::Loss;
-use eigenlens_nets::model::LayerSpec;
 use eigenlens_nets::objective::Kind;
 
 use super::subject::{Merged, Part, Subject};
@@ -157,9 +157,9 @@ fn loss_curvature(report: &mut Report, s: &Subject<'_>, merged: &Merged<'_>) {
 fn piecewise_linear_above(s: &Subject<'_>, index: usize) -> bool {
     let name = &s.model.layers()[index].name;
     let layers = &s.model.spec().layers;
-    let own = layers.iter().position(|l| matches!(l, LayerSpec::Linear { name: n, .. } if n == name));
+    let own = layers.iter().position(|l| l.name == *name);
     let above = &layers[own.map_or(0, |at| at + 1)..];
-    above.iter().all(|l| !matches!(l, LayerSpec::Activation(a) if !a.is_piecewise_linear()))
+    above.iter().all(|l| !matches!(&l.kind, LayerKind::Activation(a) if !a.is_piecewise_linear()))
 }
 
 /// One layer's block: part of the whole, made of its structure, and equal to its Gauss–Newton block where nothing above

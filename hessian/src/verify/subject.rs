@@ -9,7 +9,8 @@ use eigenlens_autodiff::{At, Curvature, Exchange, Linearization, Order, Plan, Wo
 use eigenlens_linalg::lanczos::{Options, lanczos};
 use eigenlens_linalg::probes::Distribution;
 use eigenlens_linalg::{LinearOperator, Par, Stop, Write};
-use eigenlens_nets::model::{Layer, LayerSpec};
+use eigenlens_nets::LayerKind;
+use eigenlens_nets::model::Layer;
 use eigenlens_nets::objective::{Cut, Kind, Reduction, SampleError};
 use eigenlens_nets::{Activation, Model, Objective, Samples};
 
@@ -282,7 +283,7 @@ const KINKS: usize = 8192;
 pub(super) fn spread(model: &Model<f64>, samples: &Samples, rows: usize) -> Samples {
     let kinks: usize = kinked(model).map(|l| l.outputs).sum();
     let n = rows.min((KINKS / kinks.max(1)).max(8)).clamp(1, samples.n);
-    let (features, targets) = (model.spec().inputs, model.spec().loss.target_size(model.outputs()));
+    let (features, targets) = (model.features(), model.target_size());
     let pick = |from: &[f64], width: usize| -> Vec<f64> {
         (0..n).flat_map(|i| from[i * samples.n / n * width..][..width].iter().copied()).collect()
     };
@@ -335,13 +336,11 @@ fn near_kink(objective: &Objective<'_, f64>) -> bool {
 /// The layers that are followed by an activation with a kink. ELU has its own in the second derivative.
 fn kinked(model: &Model<f64>) -> impl Iterator<Item = &Layer> {
     let followed: Vec<&String> = (model.spec().layers.windows(2))
-        .filter_map(|pair| match pair {
-            [
-                LayerSpec::Linear { name, .. },
-                LayerSpec::Activation(Activation::Relu | Activation::LeakyRelu { .. } | Activation::Elu { .. }),
-            ] => Some(name),
-            _ => None,
+        .filter(|pair| {
+            let kinked = Activation::has_kink;
+            matches!(&pair[1].kind, LayerKind::Activation(a) if kinked(a)) && !pair[0].name.is_empty()
         })
+        .map(|pair| &pair[0].name)
         .collect();
     model.layers().iter().filter(move |l| followed.contains(&&l.name))
 }

@@ -3,7 +3,7 @@
 mod mutants;
 
 use eigenlens_nets::init::Init;
-use eigenlens_nets::model::{LayerSpec, Penalty, Scope};
+use eigenlens_nets::spec::{LayerKind, LayerSpec, Penalty, Scope};
 use eigenlens_nets::{Activation, Loss, ModelSpec};
 
 use super::*;
@@ -57,11 +57,11 @@ fn without_biases_with_a_penalty_and_with_an_activation_at_the_end_it_passes() {
         let mut spec = spec(&[5, 6, 4, 3], Activation::Softplus, loss);
         spec.penalty = Some(Penalty { lambda: 0.3, scope });
         for layer in &mut spec.layers[1..] {
-            if let LayerSpec::Linear { bias, .. } = layer {
+            if let LayerKind::Linear { bias, .. } = &mut layer.kind {
                 *bias = false;
             }
         }
-        spec.layers.push(LayerSpec::Activation(Activation::Tanh));
+        spec.layers.push(LayerSpec::activation(Activation::Tanh));
         let model = Model::new(&spec).unwrap();
         let report = passes(&format!("{loss}"), &model, &model.init(2), &samples(50, 5, 3, loss));
         // The output is not a linear layer's: its closed form and its Gauss–Newton block are not to be compared.
@@ -106,7 +106,7 @@ fn deep_and_wide_networks_are_shrunken_to_what_dense_matrices_can_hold() {
     passes("steep", &steep, &vec![0.01; steep.len()], &samples(60, 7, 4, Loss::Mse));
     let wide = network(&[300, 90, 40, 30], Activation::Relu, Loss::CrossEntropy);
     for model in [&deep, &wide] {
-        let data = samples(60, model.spec().inputs, model.outputs(), Loss::CrossEntropy);
+        let data = samples(60, model.features(), model.outputs(), Loss::CrossEntropy);
         passes("deep or wide", model, &model.init(0), &data);
         let small = super::clone::Shrunken::new(model, &data, 0);
         assert!(small.model.len() <= 1200 && small.model.layers().len() == model.layers().len());

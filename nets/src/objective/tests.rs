@@ -3,7 +3,7 @@
 use super::*;
 use crate::activation::Activation;
 use crate::init::Init;
-use crate::model::{ModelSpec, Penalty, Scope};
+use crate::spec::{ModelSpec, Penalty, Scope};
 use eigenlens_autodiff::check::check_function;
 
 /// Samples of a network with short decimals.

@@ -35,7 +35,7 @@ fn products<'s>(mut s: Subject<'s>, wrong: Wrong) -> Subject<'s> {
 fn batches<'s>(mut s: Subject<'s>, weight: fn(usize, usize, f64) -> f64) -> Subject<'s> {
     let (model, all) = (s.model, s.samples);
     let rows = uneven(all.n);
-    let (features, targets) = (model.spec().inputs, all.y.len() / all.n);
+    let (features, targets) = (model.features(), all.y.len() / all.n);
     let cut: Vec<Samples> = (0..all.n)
         .step_by(rows)
         .map(|at| {

@@ -1,0 +1,318 @@
+//! From a list of layers to a graph.
+
+use std::collections::HashMap;
+
+use eigenlens_autodiff::family::{Linear, Product};
+use eigenlens_autodiff::op::Op;
+use eigenlens_autodiff::ops::{Add, Affine, BceWithLogits, Mse, Mul, Reshape, SoftmaxCrossEntropy};
+use eigenlens_autodiff::{Graph, NodeId};
+use eigenlens_linalg::Real;
+
+use super::{Buffer, Layer, LayerKind, LayerSpec, Loss, ModelError, ModelSpec, Norm, Start, Tensor};
+use crate::init::Init;
+use crate::options::nearest;
+
+/// What the builder makes of a network.
+pub(super) struct Built<T: Real> {
+    pub graph: Graph<T>,
+    pub layers: Vec<Layer>,
+    pub tensors: Vec<Tensor>,
+    pub buffers: Vec<Buffer>,
+    pub masks: Vec<(NodeId, f64)>,
+    pub norms: Vec<Norm>,
+    pub input: NodeId,
+    pub target: NodeId,
+    pub logits: NodeId,
+    pub loss: NodeId,
+}
+
+/// A graph under construction.
+pub(super) struct Builder<'s, T: Real> {
+    training: bool,
+    graph: Graph<T>,
+    layers: Vec<Layer>,
+    tensors: Vec<Tensor>,
+    buffers: Vec<Buffer>,
+    masks: Vec<(NodeId, f64)>,
+    norms: Vec<Norm>,
+    /// Results by the layers' names.
+    nodes: HashMap<String, NodeId>,
+    /// The layers built so far, for sharing.
+    specs: HashMap<&'s str, &'s LayerSpec>,
+}
+
+/// A parametrised map: its tensors, and what the block is called.
+struct Module<'a> {
+    name: &'a str,
+    /// The layer whose parameters it uses, itself if none.
+    owner: &'a str,
+    description: String,
+    /// Name, extents and start of each tensor.
+    tensors: Vec<(&'static str, Vec<usize>, Start)>,
+    input: NodeId,
+    dense: bool,
+    inputs: usize,
+    outputs: usize,
+    bias: bool,
+    work: usize,
+}
+
+impl<'s, T: Real> Builder<'s, T> {
+    pub(super) fn build(spec: &'s ModelSpec, training: bool) -> Result<Built<T>, ModelError> {
+        let labels: Vec<String> = spec.layers.iter().enumerate().map(|(i, l)| l.label(i)).collect();
+        let reads = reads(spec, &labels)?;
+        let mut graph = Graph::new();
+        if spec.features() == 0 {
+            return Err(ModelError::Empty(ModelSpec::INPUT.to_string()));
+        }
+        let input = graph.input(ModelSpec::INPUT, &spec.input);
+        let mut builder = Builder {
+            training,
+            graph,
+            layers: Vec::new(),
+            tensors: Vec::new(),
+            buffers: Vec::new(),
+            masks: Vec::new(),
+            norms: Vec::new(),
+            nodes: HashMap::from([(ModelSpec::INPUT.to_string(), input)]),
+            specs: HashMap::new(),
+        };
+        let mut node = input;
+        for (place, (layer, name)) in spec.layers.iter().zip(&labels).enumerate() {
+            let inputs: Vec<NodeId> = reads[place].iter().map(|r| builder.nodes[r.as_str()]).collect();
+            node = builder.layer(layer, name, &inputs)?;
+            builder.nodes.insert(name.clone(), node);
+            builder.specs.insert(&layer.name, layer);
+        }
+        if builder.layers.is_empty() {
+            return Err(ModelError::NoLayers);
+        }
+        let (target, loss) = builder.loss(spec.loss, node)?;
+        let Builder { graph, layers, tensors, buffers, masks, norms, .. } = builder;
+        Ok(Built { graph, layers, tensors, buffers, masks, norms, input, target, logits: node, loss })
+    }
+
+    fn dims(&self, node: NodeId) -> Vec<usize> {
+        self.graph.shape(node).dims.clone()
+    }
+
+    fn op(&mut self, name: &str, op: impl Op<T> + 'static, inputs: &[NodeId]) -> Result<NodeId, ModelError> {
+        Ok(self.graph.op(name, op, inputs)?)
+    }
+
+    /// The parameter nodes of a module: new ones with their block, or those of the layer it shares with.
+    fn module(&mut self, m: Module<'_>) -> Result<Vec<NodeId>, ModelError> {
+        if m.owner != m.name {
+            let shared = |reason: String| ModelError::Shared { layer: m.name.into(), with: m.owner.into(), reason };
+            let Some(layer) = self.layers.iter_mut().find(|l| l.name == m.owner) else {
+                return Err(shared("that layer has none, or stands later".to_string()));
+            };
+            let shapes: Vec<&[usize]> = layer.params.iter().map(|&p| &self.graph.shape(p).dims[..]).collect();
+            let own: Vec<&[usize]> = m.tensors.iter().map(|t| &t.1[..]).collect();
+            if shapes != own {
+                return Err(shared(format!("those have the shapes {shapes:?}, this layer needs {own:?}")));
+            }
+            layer.dense = false;
+            layer.work += m.work;
+            return Ok(layer.params.clone());
+        }
+        let start = self.graph.param_len();
+        let mut params = Vec::new();
+        for (tensor, shape, begin) in m.tensors {
+            let name = format!("{}.{tensor}", m.name);
+            let p = self.graph.param(&name, &shape);
+            self.tensors.push(Tensor { name, shape, range: self.graph.param_range(p), start: begin });
+            params.push(p);
+        }
+        self.layers.push(Layer {
+            name: m.name.to_string(),
+            description: m.description,
+            params: params.clone(),
+            range: start..self.graph.param_len(),
+            input: m.input,
+            // Until the op is there.
+            output: m.input,
+            dense: m.dense,
+            inputs: m.inputs,
+            outputs: m.outputs,
+            bias: m.bias,
+            work: m.work,
+        });
+        Ok(params)
+    }
+
+    /// A module and its op, which reads `x` and then the parameters.
+    fn apply(&mut self, m: Module<'_>, op: impl Op<T> + 'static) -> Result<NodeId, ModelError> {
+        let (name, owner, x) = (m.name.to_string(), m.owner == m.name, m.input);
+        let mut operands = vec![x];
+        operands.extend(self.module(m)?);
+        let node = self.graph.op(&name, op, &operands)?;
+        if owner {
+            self.layers.last_mut().expect("the module was just added").output = node;
+        }
+        Ok(node)
+    }
+
+    /// A linear layer, of its own or inside another.
+    fn linear(
+        &mut self,
+        name: &str,
+        owner: &str,
+        x: NodeId,
+        units: usize,
+        bias: bool,
+        init: Init,
+    ) -> Result<NodeId, ModelError> {
+        let dims = self.dims(x);
+        let width = dims.last().copied().unwrap_or(0);
+        if units == 0 || width == 0 {
+            return Err(ModelError::Empty(name.to_string()));
+        }
+        let mut tensors = vec![("weight", vec![units, width], Start::Weight(init))];
+        if bias {
+            tensors.push(("bias", vec![units], Start::Bias(init, width)));
+        }
+        let rows: usize = dims[..dims.len() - 1].iter().product();
+        let m = Module {
+            name,
+            owner,
+            description: format!("linear {width}→{units}{}", if bias { " + bias" } else { "" }),
+            tensors,
+            input: x,
+            dense: dims.len() == 1,
+            inputs: width,
+            outputs: units,
+            bias,
+            work: rows * units * width,
+        };
+        self.apply(m, Affine::new(width, units))
+    }
+
+    fn layer(&mut self, layer: &'s LayerSpec, name: &str, x: &[NodeId]) -> Result<NodeId, ModelError> {
+        let owner = layer.shares.as_deref().unwrap_or(name);
+        if let Some(with) = &layer.shares {
+            let other = self.specs.get(with.as_str());
+            if other.is_none_or(|o| o.kind.name() != layer.kind.name()) {
+                let reason = "it must be an earlier layer of the same kind".to_string();
+                return Err(ModelError::Shared { layer: name.into(), with: with.clone(), reason });
+            }
+        }
+        let init = layer.init.unwrap_or(Init::XavierUniform { gain: 1.0 });
+        let dims = self.dims(x[0]);
+        match &layer.kind {
+            LayerKind::Linear { units, bias } => self.linear(name, owner, x[0], *units, *bias, init),
+            LayerKind::Activation(activation) => match activation.op() {
+                Some(op) => Ok(self.graph.boxed(name, op, x)?),
+                None => Ok(x[0]),
+            },
+            LayerKind::Flatten => self.op(name, Linear(Reshape(vec![dims.iter().product()])), x),
+            LayerKind::Reshape(to) => self.op(name, Linear(Reshape(to.clone())), x),
+            LayerKind::Add => self.op(name, Linear(Add), x),
+            LayerKind::Mul => self.op(name, Product(Mul), x),
+            LayerKind::Dropout { rate } => {
+                if !(0.0..1.0).contains(rate) {
+                    let reason = format!("the dropout rate must be in [0, 1), is {rate}");
+                    return Err(ModelError::Option { layer: name.into(), reason });
+                }
+                if !self.training || *rate == 0.0 {
+                    return Ok(x[0]);
+                }
+                let mask = self.graph.input(&format!("{name}.mask"), &dims);
+                self.masks.push((mask, *rate));
+                self.op(name, Product(Mul), &[x[0], mask])
+            }
+        }
+    }
+
+    fn loss(&mut self, loss: Loss, logits: NodeId) -> Result<(NodeId, NodeId), ModelError> {
+        let dims = self.dims(logits);
+        let classes = dims.last().copied().unwrap_or(1);
+        Ok(match loss {
+            Loss::CrossEntropy => {
+                if classes < 2 {
+                    return Err(ModelError::SingleClass(classes));
+                }
+                let target = self.graph.input("target", &dims[..dims.len() - 1]);
+                (target, self.op("loss", SoftmaxCrossEntropy, &[logits, target])?)
+            }
+            Loss::Mse => {
+                let target = self.graph.input("target", &dims);
+                (target, self.op("loss", Mse, &[logits, target])?)
+            }
+            Loss::Bce => {
+                let target = self.graph.input("target", &dims);
+                (target, self.op("loss", BceWithLogits, &[logits, target])?)
+            }
+        })
+    }
+}
+
+/// The names of the layers that each layer reads, checked: all known, none later, none without a reader.
+fn reads(spec: &ModelSpec, labels: &[String]) -> Result<Vec<Vec<String>>, ModelError> {
+    let place: HashMap<&str, usize> = labels.iter().enumerate().map(|(i, l)| (l.as_str(), i)).collect();
+    let mut all = Vec::with_capacity(labels.len());
+    for (i, (layer, label)) in spec.layers.iter().zip(labels).enumerate() {
+        if label == ModelSpec::INPUT || place[label.as_str()] != i {
+            return Err(ModelError::DuplicateName(label.clone()));
+        }
+        if layer.name.is_empty() && has_parameters(&layer.kind) {
+            return Err(ModelError::Unnamed { place: i, kind: layer.kind.name() });
+        }
+        let before = || if i == 0 { ModelSpec::INPUT.to_string() } else { labels[i - 1].clone() };
+        let reads = if layer.inputs.is_empty() { vec![before()] } else { layer.inputs.clone() };
+        for input in &reads {
+            if input != ModelSpec::INPUT && !place.contains_key(input.as_str()) {
+                let known = labels.iter().map(String::as_str).chain([ModelSpec::INPUT]);
+                let nearest = nearest(input, known).map(str::to_string);
+                return Err(ModelError::UnknownInput { layer: label.clone(), input: input.clone(), nearest });
+            }
+        }
+        let (fits, takes) = match layer.kind {
+            LayerKind::Add => (reads.len() >= 2, "2 or more"),
+            LayerKind::Mul => (reads.len() == 2, "2"),
+            _ => (reads.len() == 1, "1"),
+        };
+        if !fits {
+            let (kind, has) = (layer.kind.name(), reads.len());
+            return Err(ModelError::Count { layer: label.clone(), kind, has, takes });
+        }
+        all.push(reads);
+    }
+    let position = |name: &String| place.get(name.as_str()).copied();
+    for (i, reads) in all.iter().enumerate() {
+        if let Some(input) = reads.iter().find(|r| position(r).is_some_and(|j| j >= i)) {
+            return Err(match cycle(i, &all, &position) {
+                Some(cycle) => ModelError::Cycle(cycle.into_iter().map(|j| labels[j].clone()).collect()),
+                None => ModelError::Later { layer: labels[i].clone(), input: input.clone() },
+            });
+        }
+    }
+    let mut read = vec![false; labels.len()];
+    all.iter().flatten().filter_map(position).for_each(|j| read[j] = true);
+    if let Some(j) = (0..labels.len().saturating_sub(1)).find(|&j| !read[j]) {
+        return Err(ModelError::Unread(labels[j].clone()));
+    }
+    Ok(all)
+}
+
+/// A way from a layer through what it reads back to itself.
+fn cycle(from: usize, reads: &[Vec<String>], position: &impl Fn(&String) -> Option<usize>) -> Option<Vec<usize>> {
+    let mut seen = vec![false; reads.len()];
+    let mut paths = vec![vec![from]];
+    while let Some(path) = paths.pop() {
+        for next in reads[*path.last().expect("a path has a start")].iter().filter_map(position) {
+            let longer: Vec<usize> = path.iter().copied().chain([next]).collect();
+            if next == from {
+                return Some(longer);
+            }
+            if !std::mem::replace(&mut seen[next], true) {
+                paths.push(longer);
+            }
+        }
+    }
+    None
+}
+
+fn has_parameters(kind: &LayerKind) -> bool {
+    matches!(kind, LayerKind::Linear { .. })
+}

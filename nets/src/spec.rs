@@ -1,0 +1,250 @@
+//! What a network is: layers as a TOML file or a program describes them, before any graph is built.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::activation::Activation;
+use crate::init::Init;
+use crate::options::OptionError;
+
+/// The loss of one sample; the objective averages (or sums) it over samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// −log softmax(o)_t, for class labels.
+    CrossEntropy,
+    /// (1/C) Σ_c (o_c − t_c)².
+    Mse,
+    /// (1/C) Σ_c [softplus(o_c) − t_c o_c], for targets in [0, 1].
+    Bce,
+}
+
+impl Loss {
+    /// Every name.
+    pub const ALL: &'static [&'static str] = &["cross-entropy", "mse", "bce"];
+
+    /// The stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Loss::CrossEntropy => "cross-entropy",
+            Loss::Mse => "mse",
+            Loss::Bce => "bce",
+        }
+    }
+
+    /// Target values per sample for `outputs` network outputs: one label, or one value per output.
+    pub fn target_size(self, outputs: usize) -> usize {
+        if self == Loss::CrossEntropy { 1 } else { outputs }
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Loss {
+    type Err = OptionError;
+
+    fn from_str(name: &str) -> Result<Self, OptionError> {
+        match name {
+            "cross-entropy" => Ok(Loss::CrossEntropy),
+            "mse" => Ok(Loss::Mse),
+            "bce" => Ok(Loss::Bce),
+            _ => Err(OptionError::unknown("loss", name, Self::ALL)),
+        }
+    }
+}
+
+/// Which parameters an L2 penalty covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All of them.
+    All,
+    /// Tensors named `*.weight`.
+    Weights,
+}
+
+/// (λ/2) Σ θ_i² in the loss: it shows in the gradient, the Hessian and the Gauss–Newton matrix.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Penalty {
+    /// λ ≥ 0.
+    pub lambda: f64,
+    /// Over which parameters.
+    pub scope: Scope,
+}
+
+/// What a layer does. Shapes leave out the batch axis: (features), (tokens, features) or (channels, rows, columns).
+#[derive(Clone, Debug, PartialEq)]
+pub enum LayerKind {
+    /// y = W x + b on the last axis.
+    Linear {
+        /// Outputs.
+        units: usize,
+        /// Whether there is a bias.
+        bias: bool,
+    },
+    /// An elementwise function.
+    Activation(Activation),
+    /// All axes as one.
+    Flatten,
+    /// The same values with other extents.
+    Reshape(Vec<usize>),
+    /// The sum of the inputs: a skip connection.
+    Add,
+    /// The product of two inputs, element by element.
+    Mul,
+    /// In training each value is zero with this probability, the others grow to keep the mean; the identity in analysis.
+    Dropout {
+        /// The probability.
+        rate: f64,
+    },
+}
+
+impl LayerKind {
+    /// The name of the kind in configs and messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            LayerKind::Linear { .. } => "linear",
+            LayerKind::Activation(_) => "activation",
+            LayerKind::Flatten => "flatten",
+            LayerKind::Reshape(_) => "reshape",
+            LayerKind::Add => "add",
+            LayerKind::Mul => "mul",
+            LayerKind::Dropout { .. } => "dropout",
+        }
+    }
+}
+
+/// One layer of a network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerSpec {
+    /// Its name, by which later layers read it; parameters are called `name.weight` and `name.bias`. May be empty for a
+    /// layer without parameters, which then is called by its kind and place: `flatten@4`.
+    pub name: String,
+    /// What it does.
+    pub kind: LayerKind,
+    /// The layers it reads, [`ModelSpec::INPUT`] for the data; empty for the layer before.
+    pub inputs: Vec<String>,
+    /// How its weight starts; by its kind if `None`.
+    pub init: Option<Init>,
+    /// An earlier layer of the same kind whose parameters it uses instead of its own.
+    pub shares: Option<String>,
+}
+
+impl LayerSpec {
+    /// A layer that reads the one before and starts as its kind does.
+    pub fn new(name: &str, kind: LayerKind) -> Self {
+        LayerSpec { name: name.to_string(), kind, inputs: Vec::new(), init: None, shares: None }
+    }
+
+    /// y = W x + b.
+    pub fn linear(name: &str, units: usize, bias: bool, init: Init) -> Self {
+        LayerSpec { init: Some(init), ..LayerSpec::new(name, LayerKind::Linear { units, bias }) }
+    }
+
+    /// An elementwise function.
+    pub fn activation(activation: Activation) -> Self {
+        LayerSpec::new("", LayerKind::Activation(activation))
+    }
+
+    /// The same layer, reading these.
+    #[must_use]
+    pub fn reading(mut self, inputs: &[&str]) -> Self {
+        self.inputs = inputs.iter().map(|i| i.to_string()).collect();
+        self
+    }
+
+    /// The same layer with the parameters of an earlier one.
+    #[must_use]
+    pub fn sharing(mut self, layer: &str) -> Self {
+        self.shares = Some(layer.to_string());
+        self
+    }
+
+    /// Its name, or its kind and place.
+    pub fn label(&self, place: usize) -> String {
+        match (&self.kind, self.name.as_str()) {
+            (LayerKind::Activation(a), "") => format!("{a}@{place}"),
+            (kind, "") => format!("{}@{place}", kind.name()),
+            (_, name) => name.to_string(),
+        }
+    }
+}
+
+/// A network: what a TOML file or a program describes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelSpec {
+    /// Extents of a sample: (features), (tokens, features), (channels, rows, columns), or (tokens) for an embedding.
+    pub input: Vec<usize>,
+    /// From the input to the output (logits or predictions); a layer may read any that stands before it.
+    pub layers: Vec<LayerSpec>,
+    /// The loss.
+    pub loss: Loss,
+    /// L2 in the loss, if any.
+    pub penalty: Option<Penalty>,
+}
+
+impl ModelSpec {
+    /// What a layer reads that reads the data.
+    pub const INPUT: &'static str = "input";
+
+    /// A multilayer perceptron: linear layers `fc1`, `fc2`, … of these widths with `activation` between them.
+    ///
+    /// `widths` begins with the number of inputs and ends with the number of outputs.
+    ///
+    /// # Panics
+    /// If there are fewer than two widths.
+    #[track_caller]
+    pub fn mlp(widths: &[usize], activation: Activation, init: Init, loss: Loss) -> Self {
+        assert!(widths.len() >= 2, "an MLP has at least an input and an output width, got {widths:?}");
+        let mut layers = Vec::new();
+        for (i, &units) in widths[1..].iter().enumerate() {
+            if i > 0 && activation != Activation::Identity {
+                layers.push(LayerSpec::activation(activation));
+            }
+            layers.push(LayerSpec::linear(&format!("fc{}", i + 1), units, true, init));
+        }
+        ModelSpec { input: vec![widths[0]], layers, loss, penalty: None }
+    }
+
+    /// Values per sample.
+    pub fn features(&self) -> usize {
+        self.input.iter().product()
+    }
+
+    /// Units of the last linear layer.
+    pub fn outputs(&self) -> usize {
+        let units = |l: &LayerSpec| if let LayerKind::Linear { units, .. } = l.kind { Some(units) } else { None };
+        self.layers.iter().rev().find_map(units).unwrap_or_else(|| self.features())
+    }
+
+    /// Whether it is a chain of linear layers and elementwise functions on a vector, each with its own parameters.
+    pub fn is_mlp(&self) -> bool {
+        let simple = |l: &LayerSpec| {
+            l.inputs.is_empty()
+                && l.shares.is_none()
+                && matches!(l.kind, LayerKind::Linear { .. } | LayerKind::Activation(_))
+        };
+        self.input.len() == 1 && self.layers.iter().all(simple)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loss_names_are_inverse() {
+        for name in Loss::ALL {
+            assert_eq!(name.parse::<Loss>().unwrap().name(), *name);
+        }
+    }
+
+    #[test]
+    fn a_layer_without_a_name_is_called_by_kind_and_place() {
+        assert_eq!(LayerSpec::activation(Activation::Tanh).label(3), "tanh@3");
+        assert_eq!(LayerSpec::new("", LayerKind::Flatten).label(4), "flatten@4");
+        assert_eq!(LayerSpec::new("x", LayerKind::Add).label(4), "x");
+    }
+}
