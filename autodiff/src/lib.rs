@@ -8,6 +8,7 @@
 //! | [`op`] | the contract of an op: `eval`, `jvp`, `vjp`, `vjp_jvp` |
 //! | [`family`] | linear, bilinear and elementwise ops, whose maps are written for the author |
 //! | [`ops`] | the ops, one file each, and their table |
+//! | [`window`] | windows that slide over images: geometry and patches |
 //! | [`graph`] | nodes in topological order with their shapes |
 //! | [`plan`] | which maps a product calls: "perturb these nodes, read the derivative at those nodes" |
 //! | [`linearize`] | cached primals and cotangents, and the products they serve without allocating |
@@ -22,8 +23,10 @@ pub mod linearize;
 pub mod op;
 pub mod ops;
 pub mod plan;
+pub mod window;
 
 pub use graph::{Graph, GraphError, NodeId};
 pub use linearize::{At, Buffers, Exchange, Function, Linearization, Order, Workspace};
 pub use op::{Op, Shape};
 pub use plan::{Curvature, Plan, PlanError};
+pub use window::Window;

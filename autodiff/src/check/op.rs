@@ -12,6 +12,11 @@ use crate::ops::Sample;
 
 /// Random values with two decimals, so that a failure can be read and repeated by hand.
 pub fn draw(rng: &mut ChaCha8Rng, sample: Sample, len: usize) -> Vec<f64> {
+    if sample == Sample::Distinct {
+        let mut ramp: Vec<f64> = (0..len).map(|i| (i as f64 - len as f64 / 2.0) / 25.0).collect();
+        (1..len).rev().for_each(|i| ramp.swap(i, rng.random_range(0..=i)));
+        return ramp;
+    }
     (0..len)
         .map(|_| match sample {
             Sample::Normal => f64::from(rng.random_range(-150..=150)) / 100.0,
@@ -19,6 +24,7 @@ pub fn draw(rng: &mut ChaCha8Rng, sample: Sample, len: usize) -> Vec<f64> {
                 let x = f64::from(rng.random_range(1..=130)) / 100.0 + gap;
                 if rng.random_range(0..2) == 0 { x } else { -x }
             }
+            Sample::Distinct => unreachable!("drawn above"),
             Sample::Label(classes) => rng.random_range(0..classes) as f64,
             Sample::Probability => f64::from(rng.random_range(0..=100)) / 100.0,
         })

@@ -6,15 +6,20 @@ use pulp::Simd;
 
 use crate::family::{Elementwise, Linear, Product};
 use crate::op::{Op, Shape};
+use crate::window::Window;
 
 mod add;
 mod affine;
+mod avg_pool2d;
 mod bce_with_logits;
+mod conv2d;
 mod elu;
 mod exp;
 mod gelu;
 mod gelu_tanh;
+mod global_avg_pool2d;
 mod leaky_relu;
+mod max_pool2d;
 mod mse;
 mod mul;
 mod relu;
@@ -30,12 +35,16 @@ mod tanh;
 
 pub use add::Add;
 pub use affine::Affine;
+pub use avg_pool2d::AvgPool2d;
 pub use bce_with_logits::BceWithLogits;
+pub use conv2d::Conv2d;
 pub use elu::Elu;
 pub use exp::Exp;
 pub use gelu::Gelu;
 pub use gelu_tanh::GeluTanh;
+pub use global_avg_pool2d::GlobalAvgPool2d;
 pub use leaky_relu::LeakyRelu;
+pub use max_pool2d::MaxPool2d;
 pub use mse::Mse;
 pub use mul::Mul;
 pub use relu::Relu;
@@ -58,6 +67,8 @@ pub enum Sample {
     AwayFromZero(f64),
     /// Integer class labels below this bound.
     Label(usize),
+    /// Of order one and all different, so that a maximum is unique.
+    Distinct,
     /// Numbers in [0, 1].
     Probability,
 }
@@ -89,6 +100,14 @@ fn affine(dims: &[usize], bias: bool) -> Vec<(Shape, Sample)> {
     list
 }
 
+fn conv2d(input: [usize; 3], weight: [usize; 4], bias: bool) -> Vec<(Shape, Sample)> {
+    let mut list = vec![(Shape::batched(&input), Sample::Normal), (Shape::fixed(&weight), Sample::Normal)];
+    if bias {
+        list.push((Shape::fixed(&weight[..1]), Sample::Normal));
+    }
+    list
+}
+
 /// Every op with shapes to try it on. A new op adds a row here and is then tested, documented and benched.
 pub fn cases<T: Real>() -> Vec<Case<T>> {
     vec![
@@ -97,18 +116,59 @@ pub fn cases<T: Real>() -> Vec<Case<T>> {
         Case { name: "affine-no-bias", op: || Box::new(Affine::new(3, 4)), inputs: || affine(&[3], false) },
         Case { name: "affine-tokens", op: || Box::new(Affine::new(3, 4)), inputs: || affine(&[2, 3], true) },
         Case {
+            name: "avg-pool2d",
+            op: || Box::new(Linear(AvgPool2d::new([2, 5, 4], Window::square(3).stride(2).padding(1)))),
+            inputs: || same(1, &[2, 5, 4]),
+        },
+        Case {
             name: "bce-with-logits",
             op: || Box::new(BceWithLogits),
             inputs: || vec![(Shape::batched(&[3]), Sample::Normal), (Shape::batched(&[3]), Sample::Probability)],
+        },
+        Case {
+            name: "conv2d",
+            op: || Box::new(Conv2d::new([2, 5, 4], 3, Window::square(3).padding(1))),
+            inputs: || conv2d([2, 5, 4], [3, 2, 3, 3], true),
+        },
+        Case {
+            name: "conv2d-depthwise",
+            op: || Box::new(Conv2d::new([3, 5, 4], 6, Window::square(3).padding(1)).groups(3)),
+            inputs: || conv2d([3, 5, 4], [6, 1, 3, 3], true),
+        },
+        Case {
+            name: "conv2d-grouped",
+            op: || Box::new(Conv2d::new([4, 5, 4], 6, Window::square(2).dilation(2)).groups(2)),
+            inputs: || conv2d([4, 5, 4], [6, 2, 2, 2], false),
+        },
+        Case {
+            name: "conv2d-pointwise",
+            op: || Box::new(Conv2d::new([3, 17, 16], 2, Window::square(1))),
+            inputs: || conv2d([3, 17, 16], [2, 3, 1, 1], true),
+        },
+        Case {
+            name: "conv2d-strided",
+            op: || Box::new(Conv2d::new([2, 6, 5], 3, Window::square(3).stride(2).padding(1))),
+            inputs: || conv2d([2, 6, 5], [3, 2, 3, 3], true),
         },
         Case { name: "elu", op: || Box::new(Elementwise(Elu::default())), inputs: || one(Sample::AwayFromZero(0.2)) },
         Case { name: "exp", op: || Box::new(Elementwise(Exp)), inputs: || one(Sample::Normal) },
         Case { name: "gelu", op: || Box::new(Elementwise(Gelu)), inputs: || one(Sample::Normal) },
         Case { name: "gelu-tanh", op: || Box::new(Elementwise(GeluTanh)), inputs: || one(Sample::Normal) },
+        Case { name: "global-avg-pool2d", op: || Box::new(Linear(GlobalAvgPool2d)), inputs: || same(1, &[3, 2, 4]) },
         Case {
             name: "leaky-relu",
             op: || Box::new(Elementwise(LeakyRelu::default())),
             inputs: || one(Sample::AwayFromZero(0.2)),
+        },
+        Case {
+            name: "max-pool2d",
+            op: || Box::new(MaxPool2d::new([2, 4, 6], Window::square(2).stride(2))),
+            inputs: || vec![(Shape::batched(&[2, 4, 6]), Sample::Distinct)],
+        },
+        Case {
+            name: "max-pool2d-overlapping",
+            op: || Box::new(MaxPool2d::new([2, 5, 4], Window::square(3).stride(2).padding(1))),
+            inputs: || vec![(Shape::batched(&[2, 5, 4]), Sample::Distinct)],
         },
         Case { name: "mean", op: || Box::new(Linear(Sum::mean())), inputs: || same(1, &[2, 3]) },
         Case { name: "mse", op: || Box::new(Mse), inputs: || same(2, &[3]) },
@@ -143,7 +203,8 @@ impl<T: Number> Kernel<T, 1, 1> for ScaledCopy<T> {
     }
 }
 
-fn copy_or_add<T: Real>(alpha: T, a: &[T], out: &mut [T], write: Write) {
+/// out ← alpha a, or out ← out + alpha a.
+pub(crate) fn copy_or_add<T: Real>(alpha: T, a: &[T], out: &mut [T], write: Write) {
     if alpha == T::ONE && write == Write::Set {
         out.copy_from_slice(a);
     } else {

@@ -4,8 +4,9 @@ use eigenlens_linalg::Number;
 use pulp::Simd;
 
 use super::*;
-use crate::family::{Elementwise, Map, fill_unwritten};
-use crate::ops::{Affine, SoftmaxCrossEntropy, cases};
+use crate::family::{Elementwise, Linear, Map, fill_unwritten};
+use crate::ops::{Affine, AvgPool2d, Conv2d, GlobalAvgPool2d, MaxPool2d, SoftmaxCrossEntropy, cases};
+use crate::window::Window;
 
 #[test]
 fn every_case_passes_at_several_batches_and_seeds() {
@@ -124,10 +125,9 @@ impl<O: Op<f64>> Op<f64> for Mutant<O> {
         if matches!(self.1, Fault::IgnoresWrite) {
             gx.iter_mut().flatten().for_each(|s| s.write = Write::Set);
         }
-        self.0.vjp(cx, p, gy, gx);
-        if matches!(self.1, Fault::ScalesAdjoint) {
-            gx.iter_mut().flatten().for_each(|s| s.data.iter_mut().for_each(|x| *x *= 2.0));
-        }
+        let scale = if matches!(self.1, Fault::ScalesAdjoint) { 2.0 } else { 1.0 };
+        let scaled: Vec<f64> = gy.data.iter().map(|g| scale * g).collect();
+        self.0.vjp(cx, p, Lanes::new(&scaled, gy.lanes), gx);
     }
     fn vjp_jvp(
         &self,
@@ -215,4 +215,43 @@ fn lanes_that_leak_are_rejected() {
 fn a_denied_coupling_is_rejected() {
     let bad = failed(&Mutant(Affine::new(3, 2), Fault::DeniesCoupling), &affine_inputs());
     assert_eq!(bad, ["pruned terms vanish"]);
+}
+
+#[test]
+fn faults_of_a_convolution_are_rejected() {
+    let inputs = vec![
+        (Shape::batched(&[2, 4, 4]), Sample::Normal),
+        (Shape::fixed(&[3, 2, 3, 3]), Sample::Normal),
+        (Shape::fixed(&[3]), Sample::Normal),
+    ];
+    let conv = Conv2d::new([2, 4, 4], 3, Window::square(3).padding(1));
+    for (fault, check) in [
+        (Fault::DropsCurvature, "vjp_jvp = differences of vjp"),
+        (Fault::ScalesAdjoint, "<w, Jv> = <J'w, v>"),
+        (Fault::IgnoresWrite, "slots add and stand alone"),
+        (Fault::MixesLanes, "lanes are independent"),
+        (Fault::DeniesCoupling, "pruned terms vanish"),
+    ] {
+        let bad = failed(&Mutant(conv, fault), &inputs);
+        assert!(bad.contains(&check), "{fault:?}: {bad:?}");
+    }
+}
+
+#[test]
+fn faults_of_pools_are_rejected() {
+    let inputs = vec![(Shape::batched(&[2, 4, 4]), Sample::Distinct)];
+    let window = Window::square(2).stride(2);
+    for (fault, check) in [
+        (Fault::ScalesAdjoint, "<w, Jv> = <J'w, v>"),
+        (Fault::IgnoresWrite, "slots add and stand alone"),
+        (Fault::MixesLanes, "lanes are independent"),
+    ] {
+        for bad in [
+            failed(&Mutant(MaxPool2d::new([2, 4, 4], window), fault), &inputs),
+            failed(&Mutant(Linear(AvgPool2d::new([2, 4, 4], window)), fault), &inputs),
+            failed(&Mutant(Linear(GlobalAvgPool2d), fault), &inputs),
+        ] {
+            assert!(bad.contains(&check), "{fault:?}: {bad:?}");
+        }
+    }
 }
