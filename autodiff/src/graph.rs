@@ -189,6 +189,17 @@ impl<T: Real> Graph<T> {
         self.nodes.iter().any(|n| matches!(&n.kind, Kind::Op { op, .. } if op.mixes_samples()))
     }
 
+    /// The node that asks for the largest batch, and how large, if some op asks for more than one sample
+    /// ([`Op::least_batch`]).
+    pub fn least_batch(&self) -> Option<(NodeId, usize)> {
+        let asks = |i: usize| {
+            let (op, inputs) = self.op_of(i)?;
+            let shapes: Vec<Shape> = inputs.iter().map(|&j| self.shape(j).clone()).collect();
+            Some((NodeId(i), op.least_batch(&shapes)))
+        };
+        (0..self.len()).filter_map(asks).filter(|(_, n)| *n > 1).reduce(|a, b| if b.1 > a.1 { b } else { a })
+    }
+
     pub(crate) fn op_of(&self, i: usize) -> Option<(&dyn Op<T>, &[NodeId])> {
         match &self.nodes[i].kind {
             Kind::Op { op, inputs } => Some((op.as_ref(), inputs)),

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`op`] | the contract of an op: `eval`, `jvp`, `vjp`, `vjp_jvp` |
 //! | [`family`] | linear, bilinear and elementwise ops, whose maps are written for the author |
+//! | [`normalise`] | the family of normalisations: one rule, several ways of grouping |
 //! | [`ops`] | the ops, one file each, and their table |
 //! | [`window`] | windows that slide over images: geometry and patches |
 //! | [`graph`] | nodes in topological order with their shapes |
@@ -16,13 +17,17 @@
 //!
 //! This crate knows no layers, no data and no threads of its own.
 
+mod channels;
 pub mod check;
 pub mod family;
 pub mod graph;
 pub mod linearize;
+pub mod normalise;
 pub mod op;
 pub mod ops;
 pub mod plan;
+#[cfg(test)]
+mod tests;
 pub mod window;
 
 pub use graph::{Graph, GraphError, NodeId};

@@ -161,6 +161,11 @@ pub trait Op<T: Real>: Debug + Send + Sync {
         false
     }
 
+    /// The smallest batch that makes sense: one value has no variance, for instance. The caller asks before it runs.
+    fn least_batch(&self, _inputs: &[Shape]) -> usize {
+        1
+    }
+
     /// y ← f(x).
     fn eval(&self, cx: &Cx, x: &[&[T]], y: &mut [T], saved: &mut [T]);
 

@@ -5,12 +5,15 @@ use eigenlens_linalg::{Number, Real, Write};
 use pulp::Simd;
 
 use crate::family::{Elementwise, Linear, Product};
+use crate::normalise::Normalised;
 use crate::op::{Op, Shape};
 use crate::window::Window;
 
 mod add;
 mod affine;
 mod avg_pool2d;
+mod batch_norm;
+mod batch_norm_eval;
 mod bce_with_logits;
 mod conv2d;
 mod elu;
@@ -18,12 +21,15 @@ mod exp;
 mod gelu;
 mod gelu_tanh;
 mod global_avg_pool2d;
+mod group_norm;
+mod layer_norm;
 mod leaky_relu;
 mod max_pool2d;
 mod mse;
 mod mul;
 mod relu;
 mod reshape;
+mod rms_norm;
 mod scale;
 mod sigmoid;
 mod silu;
@@ -36,6 +42,8 @@ mod tanh;
 pub use add::Add;
 pub use affine::Affine;
 pub use avg_pool2d::AvgPool2d;
+pub use batch_norm::BatchNorm;
+pub use batch_norm_eval::BatchNormEval;
 pub use bce_with_logits::BceWithLogits;
 pub use conv2d::Conv2d;
 pub use elu::Elu;
@@ -43,12 +51,15 @@ pub use exp::Exp;
 pub use gelu::Gelu;
 pub use gelu_tanh::GeluTanh;
 pub use global_avg_pool2d::GlobalAvgPool2d;
+pub use group_norm::GroupNorm;
+pub use layer_norm::LayerNorm;
 pub use leaky_relu::LeakyRelu;
 pub use max_pool2d::MaxPool2d;
 pub use mse::Mse;
 pub use mul::Mul;
 pub use relu::Relu;
 pub use reshape::Reshape;
+pub use rms_norm::RmsNorm;
 pub use scale::Scale;
 pub use sigmoid::Sigmoid;
 pub use silu::Silu;
@@ -108,6 +119,22 @@ fn conv2d(input: [usize; 3], weight: [usize; 4], bias: bool) -> Vec<(Shape, Samp
     list
 }
 
+/// x of extents `dims` and the first `params` of weight and bias.
+fn norm(dims: &[usize], channels: usize, params: usize) -> Vec<(Shape, Sample)> {
+    let entries = (Shape::fixed(&[channels]), Sample::Normal);
+    [vec![(Shape::batched(dims), Sample::Normal)], vec![entries; params]].concat()
+}
+
+fn norm_eval(dims: &[usize]) -> Vec<(Shape, Sample)> {
+    let variance = (Shape::fixed(&[dims[0]]), Sample::Probability);
+    [norm(dims, dims[0], 3), vec![variance]].concat()
+}
+
+fn batch_norm() -> BatchNorm {
+    // The tester's batches are small, and a large slope would leave its differences no digits.
+    BatchNorm { channels: 3, eps: 0.1 }
+}
+
 /// Every op with shapes to try it on. A new op adds a row here and is then tested, documented and benched.
 pub fn cases<T: Real>() -> Vec<Case<T>> {
     vec![
@@ -115,6 +142,14 @@ pub fn cases<T: Real>() -> Vec<Case<T>> {
         Case { name: "affine", op: || Box::new(Affine::new(3, 4)), inputs: || affine(&[3], true) },
         Case { name: "affine-no-bias", op: || Box::new(Affine::new(3, 4)), inputs: || affine(&[3], false) },
         Case { name: "affine-tokens", op: || Box::new(Affine::new(3, 4)), inputs: || affine(&[2, 3], true) },
+        Case { name: "batch-norm", op: || Box::new(Normalised(batch_norm())), inputs: || norm(&[3], 3, 2) },
+        Case { name: "batch-norm-image", op: || Box::new(Normalised(batch_norm())), inputs: || norm(&[3, 2, 2], 3, 2) },
+        Case { name: "batch-norm-eval", op: || Box::new(BatchNormEval { eps: 0.1 }), inputs: || norm_eval(&[3]) },
+        Case {
+            name: "batch-norm-eval-image",
+            op: || Box::new(BatchNormEval { eps: 0.1 }),
+            inputs: || norm_eval(&[3, 2, 2]),
+        },
         Case {
             name: "avg-pool2d",
             op: || Box::new(Linear(AvgPool2d::new([2, 5, 4], Window::square(3).stride(2).padding(1)))),
@@ -156,6 +191,26 @@ pub fn cases<T: Real>() -> Vec<Case<T>> {
         Case { name: "gelu-tanh", op: || Box::new(Elementwise(GeluTanh)), inputs: || one(Sample::Normal) },
         Case { name: "global-avg-pool2d", op: || Box::new(Linear(GlobalAvgPool2d)), inputs: || same(1, &[3, 2, 4]) },
         Case {
+            name: "group-norm",
+            op: || Box::new(Normalised(GroupNorm { channels: 4, spatial: 6, groups: 2, eps: 1e-2 })),
+            inputs: || norm(&[4, 2, 3], 4, 2),
+        },
+        Case {
+            name: "layer-norm",
+            op: || Box::new(Normalised(LayerNorm { features: 5, eps: 1e-2 })),
+            inputs: || norm(&[5], 5, 2),
+        },
+        Case {
+            name: "layer-norm-tokens",
+            op: || Box::new(Normalised(LayerNorm { features: 5, eps: 1e-2 })),
+            inputs: || norm(&[3, 5], 5, 2),
+        },
+        Case {
+            name: "layer-norm-plain",
+            op: || Box::new(Normalised(LayerNorm { features: 5, eps: 1e-2 })),
+            inputs: || norm(&[5], 5, 0),
+        },
+        Case {
             name: "leaky-relu",
             op: || Box::new(Elementwise(LeakyRelu::default())),
             inputs: || one(Sample::AwayFromZero(0.2)),
@@ -175,6 +230,11 @@ pub fn cases<T: Real>() -> Vec<Case<T>> {
         Case { name: "mul", op: || Box::new(Product(Mul)), inputs: || same(2, &[5]) },
         Case { name: "relu", op: || Box::new(Elementwise(Relu)), inputs: || one(Sample::AwayFromZero(0.2)) },
         Case { name: "reshape", op: || Box::new(Linear(Reshape(vec![3, 2]))), inputs: || same(1, &[6]) },
+        Case {
+            name: "rms-norm",
+            op: || Box::new(Normalised(RmsNorm { features: 5, eps: 1e-2 })),
+            inputs: || norm(&[2, 5], 5, 1),
+        },
         Case { name: "scale", op: || Box::new(Linear(Scale(-1.5))), inputs: || same(1, &[4]) },
         Case { name: "sigmoid", op: || Box::new(Elementwise(Sigmoid)), inputs: || one(Sample::Normal) },
         Case { name: "silu", op: || Box::new(Elementwise(Silu)), inputs: || one(Sample::Normal) },
