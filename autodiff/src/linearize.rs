@@ -161,6 +161,24 @@ impl<T: Real> Linearization<T> {
         }
     }
 
+    /// Bytes that a linearization of `n` samples will hold, without making one.
+    pub fn bytes_for(f: &Function<T>, n: usize, order: Order) -> f64 {
+        let g = &f.graph;
+        let len = |i: usize| g.nodes[i].shape.len(n) as f64;
+        let node = |i: usize| {
+            if g.is_param(NodeId(i)) {
+                return 0.0;
+            }
+            let cotangents = if order != Order::Value && f.active[i] { len(i) } else { 0.0 };
+            let Some((op, inputs)) = g.op_of(i) else { return len(i) };
+            let lens: Vec<usize> = inputs.iter().map(|j| g.nodes[j.0].shape.len(n)).collect();
+            let out = g.nodes[i].shape.len(n);
+            let bent = if order == Order::Second { op.bent_len(&lens, out) } else { 0 };
+            len(i) + cotangents + (op.saved_len(&lens, out) + bent) as f64
+        };
+        (0..g.len()).map(node).sum::<f64>() * size_of::<T>() as f64
+    }
+
     /// Number of samples.
     pub fn batch(&self) -> usize {
         self.batch

@@ -115,6 +115,9 @@ pub struct ConfigArgs {
     /// Threads to compute with (0: one per core); results don't depend on it
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// Memory that may be used, in GiB (0: half of the machine's); a run that needs more is refused before it starts
+    #[arg(long, value_name = "GIB")]
+    pub memory: Option<f64>,
     /// Scalar type of the curvature: f32 or f64 (training has its own: train.precision)
     #[arg(long, value_name = "TYPE", hide_possible_values = true)]
     pub precision: Option<Precision>,
@@ -206,6 +209,7 @@ impl ConfigArgs {
         let mut all: Vec<Override> = self.set.iter().map(|text| Override::set(text)).collect::<Result<_>>()?;
         all.extend(self.seed.map(|n| Override::flag("seed", "seed", n)));
         all.extend(self.threads.map(|n| Override::flag("threads", "threads", n)));
+        all.extend(self.memory.map(|gib| Override::flag("memory", "memory", format!("{gib:?}"))));
         all.extend(self.precision.map(|p| {
             let name = if p == Precision::F32 { "f32" } else { "f64" };
             Override::flag("precision", "precision", name)

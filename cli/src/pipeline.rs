@@ -41,6 +41,7 @@ use crate::show::{CheckRow, DatasetInfo};
 
 mod cost;
 mod curvature;
+mod memory;
 mod run;
 mod setup;
 

@@ -310,3 +310,54 @@ fn the_report_can_be_written_again() {
     assert!(text.contains("000-fc1.npz") && text.contains("checksum"), "{text}");
     assert!(std::fs::read(&report).unwrap() == first, "it stays as it was");
 }
+
+#[test]
+fn what_does_not_fit_the_memory_is_refused_before_there_is_a_directory() {
+    let dir = tempdir().unwrap();
+    for (settings, hint) in [
+        (&["model.hidden=[1000000,1000000]"][..], "narrower"),
+        (&["data.name=mnist", "model.hidden=[512]", "spectra.exact_max=1000000"][..], "spectra.exact_max"),
+    ] {
+        for dry in [true, false] {
+            let mut args = vec!["run", "--out", "big", "--memory", "4"];
+            args.extend(dry.then_some("--dry-run"));
+            args.extend(settings.iter().flat_map(|s| ["--set", s]));
+            let error = refusal(&run_in(dir.path(), &args));
+            assert!(error.contains("GiB") && error.contains(hint), "{error}");
+            assert!(files(dir.path()).is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_senseless_number_of_threads_is_refused() {
+    let dir = tempdir().unwrap();
+    let error = refusal(&run_in(dir.path(), &["run", "--dry-run", "--threads", "100000"]));
+    assert!(error.contains("`threads` must be at most"), "{error}");
+}
+
+#[test]
+fn outliers_are_counted_where_the_spectrum_is_not_exact() {
+    let dir = with(DIGITS);
+    fine(&run_in(dir.path(), &["run", "run.toml", "--out", "out", "--set", "spectra.exact_max=100"]));
+    let csv = std::fs::read_to_string(dir.path().join("out/metrics.csv")).unwrap();
+    assert!(column(&csv, "quantity").iter().any(|q| q == "outliers"), "{csv}");
+}
+
+/// A report that can't be written: its place is taken by a directory.
+#[test]
+fn a_run_without_its_report_is_not_called_finished() {
+    let dir = with(DIGITS);
+    let args = ["run", "run.toml", "--out", "out"];
+    fine(&run_in(dir.path(), &args));
+    let manifest = dir.path().join("out/manifest.json");
+    let unfinished = std::fs::read_to_string(&manifest).unwrap().replace("\"finished\"", "\"running\"");
+    std::fs::write(&manifest, unfinished).unwrap();
+    let report = dir.path().join("out/report.html");
+    std::fs::remove_file(&report).unwrap();
+    std::fs::create_dir(&report).unwrap();
+    std::fs::write(report.join("x"), "").unwrap();
+    let error = refusal(&run_in(dir.path(), &["run", "out/config.toml", "--resume"]));
+    assert!(error.contains("report.html"), "{error}");
+    assert_eq!(json(&manifest)["status"], "failed");
+}

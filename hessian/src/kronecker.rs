@@ -6,9 +6,9 @@
 
 use eigenlens_autodiff::Plan;
 use eigenlens_linalg::{Par, Real, View, Write, gemm};
-use eigenlens_nets::Objective;
 use eigenlens_nets::model::Layer;
 use eigenlens_nets::objective::Kind;
+use eigenlens_nets::{Model, Objective};
 use rayon::prelude::*;
 
 /// What an exact dense block costs by either route, in multiply-adds, and what it holds.
@@ -25,8 +25,12 @@ pub struct Estimate {
 impl Estimate {
     /// For layer `index` of the objective's network.
     pub fn new<T: Real>(objective: &Objective<'_, T>, index: usize) -> Self {
-        let layers = objective.model().layers();
-        let n = objective.samples() as f64;
+        Estimate::of(objective.model(), objective.samples(), index)
+    }
+
+    /// For layer `index` of a network on so many samples.
+    pub fn of<T: Real>(model: &Model<T>, samples: usize, index: usize) -> Self {
+        let (layers, n) = (model.layers(), samples as f64);
         let above = |from: usize| layers[from..].iter().map(|l| l.work as f64).sum::<f64>() * n;
         let layer = &layers[index];
         let (d, out, p) = (z_len(layer) as f64, layer.outputs as f64, layer.len() as f64);

@@ -43,14 +43,18 @@ pub struct Choice {
 #[track_caller]
 pub fn choose<T: Real>(objective: &Objective<'_, T>, index: usize, options: &BlockOptions) -> Choice {
     let estimate = Estimate::new(objective, index);
-    let route = if objective.model().layers()[index].len() > options.exact_max {
+    Choice { route: route(objective.model().layers()[index].len(), &estimate, options), estimate }
+}
+
+/// The route for a block of p parameters whose exact routes cost this much.
+pub fn route(p: usize, estimate: &Estimate, options: &BlockOptions) -> Route {
+    if p > options.exact_max {
         Route::Krylov
     } else if estimate.kronecker <= estimate.products {
         Route::DenseKronecker
     } else {
         Route::DenseProducts
-    };
-    Choice { route, estimate }
+    }
 }
 
 /// The block of one layer.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use eigenlens_hessian::block::BlockOptions;
+
 use super::Part;
 
 /// Section `[snapshots]`: how many, or after which epochs. The last epoch trained is always one.
@@ -64,7 +66,7 @@ fn geometric(count: usize, epochs: usize) -> Vec<usize> {
 pub struct Spectra {
     /// Layers of up to this many parameters get their exact spectrum; larger ones extreme pairs and a density.
     pub exact_max: usize,
-    /// Eigenpairs at either end where the spectrum is not exact.
+    /// Largest eigenvalues where the spectrum is not exact; from 21 on they show how many outliers there are.
     pub pairs: usize,
     /// Probes of stochastic Lanczos quadrature.
     pub slq_probes: usize,
@@ -87,7 +89,7 @@ impl Default for Spectra {
             // Of 2,100 parameters all eigenvalues take about a second on one core; the hidden layers of 64-32-32-10 have
             // 2,080 and 1,056.
             exact_max: 2100,
-            pairs: 10,
+            pairs: BlockOptions::default().top,
             // 10 probes of 80 steps resolve the outliers of Ghorbani et al. 2019, who use 10 and 80 to 100.
             slq_probes: 10,
             slq_steps: 80,

@@ -15,6 +15,7 @@ pub fn check(config: &Config, source: &Source<'_>, datasets: &[&str]) -> Result<
     c.data(datasets)?;
     c.model()?;
     c.loss()?;
+    c.machine()?;
     c.train()?;
     c.optimizer()?;
     c.schedule()?;
@@ -127,6 +128,14 @@ impl Check<'_> {
                 .hint("keep their sum below 1, for example 0.1 and 0.2"));
         }
         self.number(d.limit != Some(0), "data.limit", 0, "at least 1")
+    }
+
+    fn machine(&self) -> Result<()> {
+        let (threads, memory) = (self.config.threads, self.config.memory);
+        // More threads than cores only wait for each other; some more are useful in tests.
+        let most = (4 * crate::machine::cores()).max(64);
+        self.number(threads <= most, "threads", threads, &format!("at most {most} on this machine"))?;
+        self.number(memory >= 0.0 && memory.is_finite(), "memory", memory, "0 or more")
     }
 
     fn model(&self) -> Result<()> {

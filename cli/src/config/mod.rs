@@ -48,6 +48,8 @@ pub struct Config {
     pub seed: u64,
     /// Threads to compute with; 0 means one per core. Results don't depend on it.
     pub threads: usize,
+    /// Memory that may be used, in GiB; 0 means half of the machine's. Results don't depend on it.
+    pub memory: f64,
     /// Scalar type of the curvature. Training has its own, [`Train::precision`].
     pub precision: Precision,
     /// Run directory; absent: a new one under `runs/`.
@@ -72,6 +74,7 @@ impl Default for Config {
         Self {
             seed: 1,
             threads: 0,
+            memory: 0.0,
             precision: Precision::F64,
             out: None,
             data: Data::default(),
@@ -140,9 +143,9 @@ impl Config {
     }
 
     /// The SHA-256 of everything in the config that can change a number, in hexadecimal digits: of its TOML form, without
-    /// `out` and `threads`.
+    /// `out`, `threads` and `memory`.
     pub fn digest(&self) -> String {
-        let same_numbers = Self { out: None, threads: 0, ..self.clone() };
+        let same_numbers = Self { out: None, threads: 0, memory: 0.0, ..self.clone() };
         let digest = Sha256::digest(same_numbers.to_toml());
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }

@@ -23,6 +23,7 @@ use eigenlens_nets::objective::{Cut, Kind, Reduction};
 use eigenlens_nets::{Model, Objective};
 
 use super::curvature::{between, block_options, describe};
+use super::memory;
 use super::setup::{Setup, failure, setup};
 use super::{Plan, PlannedLayer, PlannedPhi};
 use crate::config::{Config, Precision};
@@ -45,6 +46,7 @@ const ENOUGH: f64 = 0.5;
 /// Bad data.
 pub fn plan(config: &Config, progress: &Progress) -> Result<Plan> {
     let setup = setup(config)?;
+    memory::check(config, &setup)?;
     match config.precision {
         Precision::F32 => plan_in::<f32>(config, &setup, progress),
         Precision::F64 => plan_in::<f64>(config, &setup, progress),

@@ -12,6 +12,7 @@ use eigenlens_nets::train::{End, Epoch, Evaluator, Next, Score, train};
 
 use super::Finished;
 use super::curvature::{Kept, analyse};
+use super::memory;
 use super::setup::{Setup, failure, setup, training};
 use crate::config::{Config, Precision};
 use crate::error::Result;
@@ -38,24 +39,21 @@ pub fn run(config: &Config, argv: &[String], resume: bool, progress: &Progress) 
     let setup = setup(config)?;
     // Whatever can be refused is refused before there is a directory.
     training(config, setup.train.n)?;
-    Model::<f64>::new(&setup.spec).map_err(failure)?;
+    memory::check(config, &setup)?;
     let mut directory =
         if resume { RunDir::resume(config, Path::new("."))? } else { RunDir::create(config, argv, Path::new("."))? };
     match into(config, &setup, &mut directory, progress) {
         Ok((result, None)) => {
-            write(&directory, &result)?;
-            directory.finish()?;
-            report::write(&directory)?;
+            directory.finish(|directory| write(directory, &result))?;
             Ok(Finished { directory, result })
         }
         Ok((result, Some(reason))) => {
-            write(&directory, &result)?;
-            directory.fail(&reason)?;
-            report::write(&directory)?;
+            directory.fail(&reason, |directory| write(directory, &result))?;
             Err(failure(reason).at(directory.path().display()))
         }
         Err(error) => {
-            directory.fail(error.what())?;
+            // If the manifest can't be written either, the first error is still the one to see.
+            let _ = directory.fail(error.what(), |_| Ok(()));
             Err(error)
         }
     }
@@ -63,7 +61,8 @@ pub fn run(config: &Config, argv: &[String], resume: bool, progress: &Progress) 
 
 fn write(directory: &RunDir, result: &RunResult) -> Result<()> {
     directory.write(report::RESULT, result.to_json().as_bytes())?;
-    directory.write("metrics.csv", metrics_csv(result).as_bytes())
+    directory.write("metrics.csv", metrics_csv(result).as_bytes())?;
+    report::write(directory).map(|_| ())
 }
 
 fn into(

@@ -89,7 +89,7 @@ fn a_run_directory_gets_its_report() {
     for (name, spectrum) in &spectra {
         run.write(name, &spectrum.to_npz()).unwrap();
     }
-    run.finish().unwrap();
+    run.finish(|_| Ok(())).unwrap();
     let path = write(&RunDir::open(run.path()).unwrap()).unwrap();
     let html = std::fs::read_to_string(&path).unwrap();
     assert!(html.starts_with("<!DOCTYPE html>") && html.ends_with("</html>\n"));

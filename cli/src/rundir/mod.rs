@@ -245,33 +245,41 @@ impl RunDir {
         self.manifest.reused = (!self.manifest.resumed.is_empty()).then_some(spectra);
     }
 
-    /// Says in the manifest that all is there, and removes what was kept for a resumption.
+    /// Writes the last files, which may show the manifest as it will be, says in the manifest that all is there, and removes
+    /// what was kept for a resumption.
     ///
     /// # Errors
-    /// If it can't be written.
-    pub fn finish(&mut self) -> Result<()> {
-        self.end(Status::Finished, None)?;
+    /// If something can't be written; the manifest then says so.
+    pub fn finish(&mut self, last: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+        self.end(Status::Finished, None, last)?;
         // What might be left of it takes some space, but means nothing any more.
         let _ = std::fs::remove_dir_all(self.path.join(PARTS));
         Ok(())
     }
 
-    /// Says in the manifest why the run stopped. What was computed before stays.
+    /// Writes the last files as [`RunDir::finish`] does, and says in the manifest why the run stopped. What was computed
+    /// before stays.
     ///
     /// # Errors
-    /// If it can't be written.
-    pub fn fail(&mut self, reason: &str) -> Result<()> {
-        self.end(Status::Failed, Some(reason.to_owned()))
+    /// If something can't be written.
+    pub fn fail(&mut self, reason: &str, last: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+        self.end(Status::Failed, Some(reason.to_owned()), last)
     }
 
-    fn end(&mut self, status: Status, reason: Option<String>) -> Result<()> {
+    fn end(&mut self, status: Status, reason: Option<String>, last: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
         self.manifest.status = status;
         self.manifest.reason = reason;
         self.manifest.ended = Some(machine::timestamp(machine::now()));
         self.manifest.seconds = Some((self.since.elapsed().as_secs_f64() * 1e3).round() / 1e3);
-        self.save_manifest()?;
+        let written = last(self);
+        if let Err(error) = &written {
+            self.manifest.status = Status::Failed;
+            self.manifest.reason.get_or_insert_with(|| error.what().to_owned());
+        }
+        // Of two errors the first tells more.
+        let written = written.and(self.save_manifest());
         self.lock = None;
-        Ok(())
+        written
     }
 
     fn save_manifest(&self) -> Result<()> {

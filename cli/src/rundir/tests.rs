@@ -55,7 +55,7 @@ fn existing_directories_are_refused_with_what_they_are() {
     assert_eq!(what(&["out=file"]), "it exists and is not a directory");
     assert_eq!(what(&["out=a"]), "the directory holds an unfinished run of this config");
     assert_eq!(what(&["out=a", "seed=2"]), "the directory holds a run of another config");
-    run.finish().unwrap();
+    run.finish(|_| Ok(())).unwrap();
     assert_eq!(what(&["out=a"]), "the directory holds a finished run of this config");
     assert_eq!(std::fs::read_to_string(base.path().join("full/notes.txt")).unwrap(), "mine");
 }
@@ -74,11 +74,11 @@ fn only_the_same_config_is_resumed() {
 fn a_failed_run_is_resumed_and_a_finished_one_is_not() {
     let base = tempfile::tempdir().unwrap();
     let mut run = create(&["out=a"], base.path()).unwrap();
-    run.fail("the loss is not finite").unwrap();
+    run.fail("the loss is not finite", |_| Ok(())).unwrap();
     assert_eq!(RunDir::open(run.path()).unwrap().manifest.reason.as_deref(), Some("the loss is not finite"));
     let mut again = RunDir::resume(&config(&["out=a"]), base.path()).unwrap();
     assert_eq!((again.manifest.status, &again.manifest.reason), (Status::Running, &None));
-    again.finish().unwrap();
+    again.finish(|_| Ok(())).unwrap();
     assert!(again.manifest.ended.is_some() && again.manifest.seconds.is_some());
     let error = RunDir::resume(&config(&["out=a"]), base.path()).unwrap_err();
     assert_eq!(error.what(), "the run there is finished");
@@ -91,7 +91,7 @@ fn without_a_directory_the_latest_unfinished_run_is_resumed() {
     let _first = create(&[], base.path()).unwrap();
     let second = create(&[], base.path()).unwrap().path().to_owned();
     let mut third = create(&[], base.path()).unwrap();
-    third.finish().unwrap();
+    third.finish(|_| Ok(())).unwrap();
     assert_eq!(RunDir::resume(&config(&[]), base.path()).unwrap().path(), second);
 }
 
@@ -102,7 +102,7 @@ fn a_run_that_is_at_work_is_not_resumed() {
     let error = RunDir::resume(&config(&["out=a"]), base.path()).unwrap_err();
     assert_eq!(error.what(), "another program is at work in the directory");
     assert!(RunDir::open(run.path()).unwrap().manifest.resumed.is_empty(), "nothing was changed");
-    run.fail("interrupted").unwrap();
+    run.fail("interrupted", |_| Ok(())).unwrap();
     assert!(RunDir::resume(&config(&["out=a"]), base.path()).is_ok());
 }
 
@@ -124,7 +124,7 @@ fn a_finished_run_keeps_nothing_for_a_resumption() {
     let base = tempfile::tempdir().unwrap();
     let mut run = create(&["out=a"], base.path()).unwrap();
     assert!(run.file("parts").is_dir());
-    run.finish().unwrap();
+    run.finish(|_| Ok(())).unwrap();
     assert!(!run.file("parts").exists());
 }
 

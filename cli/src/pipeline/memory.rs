@@ -1,0 +1,108 @@
+//! Whether a run fits the memory, before there is anything of it: a message instead of an abort after an hour.
+
+use eigenlens_autodiff::{Linearization, Order};
+use eigenlens_hessian::block::{BlockOptions, Route};
+use eigenlens_hessian::kronecker::Estimate;
+use eigenlens_hessian::layerwise::route;
+use eigenlens_linalg::Real;
+use eigenlens_nets::Model;
+
+use super::curvature::{between, block_options};
+use super::setup::{Setup, failure};
+use crate::config::{Config, Precision};
+use crate::error::{Failure, Result};
+use crate::machine;
+
+/// Vectors of the size of θ that training, the optimiser, snapshots and sums over groups of shards hold at once, about.
+const VECTORS: f64 = 24.0;
+
+/// What a run holds at its peak, in bytes, and how one gets below it.
+struct Peak {
+    bytes: f64,
+    what: String,
+    hint: String,
+}
+
+/// Refuses a run that would take more than `memory`, by default half of the machine's.
+///
+/// # Errors
+/// If it would, with the part that takes most.
+pub fn check(config: &Config, setup: &Setup) -> Result<()> {
+    let budget = match config.memory {
+        gib if gib > 0.0 => gib * GIB,
+        _ => match machine::memory() {
+            Some(bytes) => bytes as f64 / 2.0,
+            None => return Ok(()),
+        },
+    };
+    let peak = match config.precision {
+        Precision::F32 => peak::<f32>(config, setup, budget)?,
+        Precision::F64 => peak::<f64>(config, setup, budget)?,
+    };
+    if peak.bytes <= budget {
+        return Ok(());
+    }
+    let (needed, allowed) = (gib(peak.bytes), gib(budget));
+    Err(Failure::new(format!("{} would take about {needed}, and {allowed} may be used", peak.what))
+        .hint(format!("{}, or allow more with --memory (in GiB)", peak.hint)))
+}
+
+const GIB: f64 = (1u64 << 30) as f64;
+
+fn gib(bytes: f64) -> String {
+    if bytes < GIB / 10.0 {
+        format!("{:.0} MiB", bytes / GIB * 1024.0)
+    } else if bytes < 1e6 * GIB {
+        format!("{:.1} GiB", bytes / GIB)
+    } else {
+        format!("{:.1e} GiB", bytes / GIB)
+    }
+}
+
+/// The largest of what the run holds at once; the network alone if that is too much already.
+fn peak<T: Real>(config: &Config, setup: &Setup, budget: f64) -> Result<Peak> {
+    let model = Model::<T>::new(&setup.spec).map_err(failure)?;
+    let (parameters, samples) = (model.len() as f64, setup.analysis.0.n);
+    let theta = 8.0 * VECTORS * parameters;
+    let cached = Linearization::<T>::bytes_for(model.function(), samples, Order::Second);
+    let options = block_options(config);
+    let mut peak = Peak {
+        bytes: theta + cached,
+        what: format!("the network ({} parameters, {samples} samples)", model.len()),
+        hint: if theta > cached { "use narrower layers" } else { "lower spectra.rows" }.to_string(),
+    };
+    let base = peak.bytes;
+    if base > budget {
+        return Ok(peak);
+    }
+    for (index, layer) in model.layers().iter().enumerate() {
+        let (bytes, what, hint) = block::<T>(&model, index, samples, &options);
+        if base + bytes > peak.bytes {
+            peak = Peak { bytes: base + bytes, what: format!("{what} of `{}`", layer.name), hint };
+        }
+    }
+    // Φ of small networks: all columns of one layer.
+    let coupling = between(config);
+    let columns = if model.len() <= coupling.exact_max { 0.0 } else { 8.0 * 2.0 * coupling.probes as f64 * parameters };
+    if base + columns > peak.bytes {
+        let what = "the probes between layers".to_string();
+        peak = Peak { bytes: base + columns, what, hint: "lower spectra.coupling_probes".to_string() };
+    }
+    Ok(peak)
+}
+
+/// Bytes of one layer's spectrum, what takes them, and what lowers them.
+fn block<T: Real>(model: &Model<T>, index: usize, samples: usize, options: &BlockOptions) -> (f64, String, String) {
+    let p = model.layers()[index].len() as f64;
+    let estimate = Estimate::of(model, samples, index);
+    let lower = "lower spectra.exact_max".to_string();
+    match route(model.layers()[index].len(), &estimate, options) {
+        // The eigenvalue solver works on a copy.
+        Route::DenseKronecker => (estimate.bytes + 8.0 * p * p, "the exact spectrum".to_string(), lower),
+        Route::DenseProducts => (2.0 * 8.0 * p * p, "the exact spectrum".to_string(), lower),
+        Route::Krylov => {
+            let basis = 8.0 * options.slq.probes as f64 * options.slq.steps as f64 * p;
+            (basis, "the Lanczos basis".to_string(), "lower spectra.slq_steps or spectra.slq_probes".to_string())
+        }
+    }
+}
