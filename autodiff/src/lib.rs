@@ -26,6 +26,7 @@ pub mod normalise;
 pub mod op;
 pub mod ops;
 pub mod plan;
+mod probabilities;
 #[cfg(test)]
 mod tests;
 pub mod window;

@@ -10,13 +10,17 @@ use crate::op::{Op, Shape};
 use crate::window::Window;
 
 mod add;
+mod add_param;
 mod affine;
+mod attention;
 mod avg_pool2d;
 mod batch_norm;
 mod batch_norm_eval;
 mod bce_with_logits;
+mod concat;
 mod conv2d;
 mod elu;
+mod embedding;
 mod exp;
 mod gelu;
 mod gelu_tanh;
@@ -25,28 +29,37 @@ mod group_norm;
 mod layer_norm;
 mod leaky_relu;
 mod max_pool2d;
+mod mean_over;
 mod mse;
 mod mul;
+mod permute;
 mod relu;
 mod reshape;
 mod rms_norm;
 mod scale;
+mod scale_by;
+mod select;
 mod sigmoid;
 mod silu;
 mod sin;
+mod softmax;
 mod softmax_cross_entropy;
 mod softplus;
 mod sum;
 mod tanh;
 
 pub use add::Add;
+pub use add_param::AddParam;
 pub use affine::Affine;
+pub use attention::Attention;
 pub use avg_pool2d::AvgPool2d;
 pub use batch_norm::BatchNorm;
 pub use batch_norm_eval::BatchNormEval;
 pub use bce_with_logits::BceWithLogits;
+pub use concat::Concat;
 pub use conv2d::Conv2d;
 pub use elu::Elu;
+pub use embedding::Embedding;
 pub use exp::Exp;
 pub use gelu::Gelu;
 pub use gelu_tanh::GeluTanh;
@@ -55,15 +68,20 @@ pub use group_norm::GroupNorm;
 pub use layer_norm::LayerNorm;
 pub use leaky_relu::LeakyRelu;
 pub use max_pool2d::MaxPool2d;
+pub use mean_over::MeanOver;
 pub use mse::Mse;
 pub use mul::Mul;
+pub use permute::Permute;
 pub use relu::Relu;
 pub use reshape::Reshape;
 pub use rms_norm::RmsNorm;
 pub use scale::Scale;
+pub use scale_by::ScaleBy;
+pub use select::Select;
 pub use sigmoid::Sigmoid;
 pub use silu::Silu;
 pub use sin::Sin;
+pub use softmax::Softmax;
 pub use softmax_cross_entropy::SoftmaxCrossEntropy;
 pub use softplus::Softplus;
 pub use sum::Sum;
@@ -133,6 +151,23 @@ fn norm_eval(dims: &[usize]) -> Vec<(Shape, Sample)> {
 fn batch_norm() -> BatchNorm {
     // The tester's batches are small, and a large slope would leave its differences no digits.
     BatchNorm { channels: 3, eps: 0.1 }
+}
+
+fn normal(shapes: Vec<Shape>) -> Vec<(Shape, Sample)> {
+    shapes.into_iter().map(|s| (s, Sample::Normal)).collect()
+}
+
+fn with_param(dims: &[usize], param: &[usize]) -> Vec<(Shape, Sample)> {
+    normal(vec![Shape::batched(dims), Shape::fixed(param)])
+}
+
+/// The second input is a parameter.
+fn concat() -> Vec<Shape> {
+    vec![Shape::batched(&[2, 3]), Shape::fixed(&[2, 1]), Shape::batched(&[2, 2])]
+}
+
+fn attention(heads: usize, causal: bool) -> Attention {
+    Attention { tokens: 3, features: 4, heads, causal }
 }
 
 /// Every op with shapes to try it on. A new op adds a row here and is then tested, documented and benched.
@@ -245,6 +280,35 @@ pub fn cases<T: Real>() -> Vec<Case<T>> {
             inputs: || vec![(Shape::batched(&[5]), Sample::Normal), (Shape::batched(&[]), Sample::Label(5))],
         },
         Case { name: "softplus", op: || Box::new(Elementwise(Softplus)), inputs: || one(Sample::Normal) },
+        Case { name: "add-param", op: || Box::new(Linear(AddParam)), inputs: || with_param(&[3, 4], &[3, 4]) },
+        Case { name: "add-param-last", op: || Box::new(Linear(AddParam)), inputs: || with_param(&[3, 4], &[4]) },
+        Case { name: "attention", op: || Box::new(attention(1, false)), inputs: || same(3, &[3, 4]) },
+        Case { name: "attention-causal-heads", op: || Box::new(attention(2, true)), inputs: || same(3, &[3, 4]) },
+        Case { name: "concat", op: || Box::new(Concat::new(1, &concat())), inputs: || normal(concat()) },
+        Case {
+            name: "embedding",
+            op: || Box::new(Embedding { vocabulary: 5, features: 3 }),
+            inputs: || vec![(Shape::batched(&[4]), Sample::Label(5)), (Shape::fixed(&[5, 3]), Sample::Normal)],
+        },
+        Case { name: "mean-over", op: || Box::new(Linear(MeanOver::new(&[3, 4], 0..1))), inputs: || same(1, &[3, 4]) },
+        Case {
+            name: "mean-over-image",
+            op: || Box::new(Linear(MeanOver::new(&[3, 2, 2], 1..3))),
+            inputs: || same(1, &[3, 2, 2]),
+        },
+        Case {
+            name: "permute",
+            op: || Box::new(Linear(Permute::new(&[2, 3, 4], &[2, 0, 1]))),
+            inputs: || same(1, &[2, 3, 4]),
+        },
+        Case { name: "scale-by", op: || Box::new(Product(ScaleBy)), inputs: || with_param(&[4], &[]) },
+        Case { name: "select", op: || Box::new(Linear(Select::index(&[3, 4], 0, 1))), inputs: || same(1, &[3, 4]) },
+        Case {
+            name: "select-range",
+            op: || Box::new(Linear(Select::range(&[3, 4], 1, 1..3))),
+            inputs: || same(1, &[3, 4]),
+        },
+        Case { name: "softmax", op: || Box::new(Softmax { features: 4 }), inputs: || same(1, &[2, 4]) },
         Case { name: "sum", op: || Box::new(Linear(Sum::total())), inputs: || same(1, &[4]) },
         Case { name: "tanh", op: || Box::new(Elementwise(Tanh)), inputs: || one(Sample::Normal) },
     ]

@@ -1,6 +1,8 @@
 //! Tests of ops beyond their rows in the table: all shapes, plain references, single precision, faults.
 
+mod attention;
 mod norms;
+mod shapes;
 
 use eigenlens_linalg::{Par, Real, Write};
 use proptest::prelude::ProptestConfig;
