@@ -7,7 +7,7 @@ use eigenlens_linalg::Real;
 use thiserror::Error;
 
 use crate::init::{Init, Stream};
-pub use crate::spec::{LayerKind, LayerSpec, Loss, ModelSpec, Penalty, Scope};
+pub use crate::spec::{LayerKind, LayerSpec, Loss, ModelSpec, Penalty, Scope, Statistics, Window};
 
 mod build;
 
@@ -146,6 +146,8 @@ enum Start {
     Weight(Init),
     /// A bias beside a weight of this many inputs.
     Bias(Init, usize),
+    /// Every entry the same.
+    Constant(f64),
 }
 
 /// The state of a network: what training changes.
@@ -243,6 +245,7 @@ impl<T: Real> Model<T> {
         let function = Function::new(built.graph, built.loss);
         let differs = spec.layers.iter().any(|l| match l.kind {
             LayerKind::Dropout { rate } => rate > 0.0,
+            LayerKind::BatchNorm { .. } => true,
             _ => false,
         });
         let training = if differs {
@@ -359,6 +362,7 @@ impl<T: Real> Model<T> {
             match tensor.start {
                 Start::Weight(init) => init.fill(&tensor.shape, stream, out),
                 Start::Bias(init, fan_in) => init.fill_bias(fan_in, stream, out),
+                Start::Constant(value) => out.fill(T::from_f64(value)),
             }
         }
         theta

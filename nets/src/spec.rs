@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+pub use eigenlens_autodiff::Window;
+
 use crate::activation::Activation;
 use crate::init::Init;
 use crate::options::OptionError;
@@ -74,6 +76,15 @@ pub struct Penalty {
     pub scope: Scope,
 }
 
+/// Where batch norm takes mean and variance from in analysis; training always takes those of the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statistics {
+    /// The averages kept in training: the samples don't see each other.
+    Running,
+    /// Those of the analysed samples, which are thereby coupled.
+    Batch,
+}
+
 /// What a layer does. Shapes leave out the batch axis: (features), (tokens, features) or (channels, rows, columns).
 #[derive(Clone, Debug, PartialEq)]
 pub enum LayerKind {
@@ -84,8 +95,51 @@ pub enum LayerKind {
         /// Whether there is a bias.
         bias: bool,
     },
+    /// Cross-correlation of (channels, rows, columns) with a kernel for each pair of channels.
+    Conv2d {
+        /// Output channels.
+        channels: usize,
+        /// The kernel's extent, step, border and spread.
+        window: Window,
+        /// Groups of channels that don't see each other; as many as inputs is a depthwise convolution.
+        groups: usize,
+        /// Whether there is a bias.
+        bias: bool,
+    },
     /// An elementwise function.
     Activation(Activation),
+    /// The largest value of each window.
+    MaxPool2d(Window),
+    /// The mean of each window, border included.
+    AvgPool2d(Window),
+    /// The mean over rows and columns.
+    GlobalAvgPool2d,
+    /// (x − mean)/√(variance + ε) over the last axis, times a weight plus a bias (Ba, Kiros & Hinton 2016).
+    LayerNorm {
+        /// ε.
+        eps: f64,
+    },
+    /// x/√(mean x² + ε) over the last axis, times a weight (Zhang & Sennrich 2019).
+    RmsNorm {
+        /// ε.
+        eps: f64,
+    },
+    /// As layer norm, over groups of channels (Wu & He 2018).
+    GroupNorm {
+        /// Number of groups.
+        groups: usize,
+        /// ε.
+        eps: f64,
+    },
+    /// As layer norm, for each channel over batch, rows and columns (Ioffe & Szegedy 2015).
+    BatchNorm {
+        /// ε.
+        eps: f64,
+        /// Share of a new batch in the running averages.
+        momentum: f64,
+        /// Where mean and variance come from in analysis.
+        statistics: Statistics,
+    },
     /// All axes as one.
     Flatten,
     /// The same values with other extents.
@@ -106,7 +160,15 @@ impl LayerKind {
     pub fn name(&self) -> &'static str {
         match self {
             LayerKind::Linear { .. } => "linear",
+            LayerKind::Conv2d { .. } => "conv2d",
             LayerKind::Activation(_) => "activation",
+            LayerKind::MaxPool2d(_) => "max-pool2d",
+            LayerKind::AvgPool2d(_) => "avg-pool2d",
+            LayerKind::GlobalAvgPool2d => "global-avg-pool2d",
+            LayerKind::LayerNorm { .. } => "layer-norm",
+            LayerKind::RmsNorm { .. } => "rms-norm",
+            LayerKind::GroupNorm { .. } => "group-norm",
+            LayerKind::BatchNorm { .. } => "batch-norm",
             LayerKind::Flatten => "flatten",
             LayerKind::Reshape(_) => "reshape",
             LayerKind::Add => "add",

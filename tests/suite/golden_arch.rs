@@ -1,10 +1,10 @@
 //! From the network description of a golden case (`arch.json`) to layers.
 
 use eigenlens_nets::init::Init;
-use eigenlens_nets::spec::{LayerKind, LayerSpec, ModelSpec};
+use eigenlens_nets::spec::{LayerKind, LayerSpec, ModelSpec, Statistics, Window};
 use serde_json::Value;
 
-use crate::golden_data::{array, size, text};
+use crate::golden_data::{array, number, size, text};
 
 /// The layers of a list of ops.
 pub fn layers(ops: &[Value]) -> Vec<LayerSpec> {
@@ -39,11 +39,42 @@ fn push(layers: &mut Vec<LayerSpec>, name: &str, kind: LayerKind, inputs: &[&str
     layer.name
 }
 
+fn pair(value: &Value) -> [usize; 2] {
+    let list = array(value);
+    [size(&list[0]), size(&list[1])]
+}
+
+fn window(op: &Value) -> Window {
+    let or = |key: &str, default: [usize; 2]| op.get(key).map_or(default, pair);
+    Window {
+        kernel: pair(&op["kernel"]),
+        stride: or("stride", [1; 2]),
+        padding: or("padding", [0; 2]),
+        dilation: or("dilation", [1; 2]),
+    }
+}
+
 fn kind(op: &Value) -> LayerKind {
     let bias = || op.get("bias").is_none_or(|b| b == &Value::Bool(true));
     match text(&op["op"]) {
         "linear" => LayerKind::Linear { units: size(&op["out"]), bias: bias() },
         "activation" => LayerKind::Activation(text(&op["fn"]).replace('_', "-").parse().unwrap()),
+        "conv2d" => LayerKind::Conv2d {
+            channels: size(&op["out"]),
+            window: window(op),
+            groups: op.get("groups").map_or(1, size),
+            bias: bias(),
+        },
+        "avgpool2d" => LayerKind::AvgPool2d(window(op)),
+        "maxpool2d" => LayerKind::MaxPool2d(window(op)),
+        "global_avgpool2d" => LayerKind::GlobalAvgPool2d,
+        "flatten" => LayerKind::Flatten,
+        "layernorm" => LayerKind::LayerNorm { eps: number(&op["eps"]) },
+        "batchnorm2d" => LayerKind::BatchNorm {
+            eps: number(&op["eps"]),
+            momentum: 0.1,
+            statistics: if text(&op["mode"]) == "eval" { Statistics::Running } else { Statistics::Batch },
+        },
         other => panic!("an op '{other}' that this reader does not know"),
     }
 }

@@ -8,8 +8,15 @@ use npyz::{Deserialize, NpyFile};
 use serde_json::Value;
 
 /// The names of all cases.
-pub const CASES: [&str; 4] =
-    ["iris_mlp_tanh_ce", "digits_mlp_relu_ce", "diabetes_mlp_softplus_mse", "cancer_mlp_sigmoid_bce_l2weights"];
+pub const CASES: [&str; 7] = [
+    "iris_mlp_tanh_ce",
+    "digits_mlp_relu_ce",
+    "diabetes_mlp_softplus_mse",
+    "cancer_mlp_sigmoid_bce_l2weights",
+    "digits_cnn_avgpool_ce",
+    "digits_resnet_bn_eval_ce",
+    "digits4x4_resmlp_layernorm_ce",
+];
 
 /// A row-major matrix.
 #[derive(Clone, Debug, PartialEq)]

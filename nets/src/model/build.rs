@@ -3,13 +3,17 @@
 use std::collections::HashMap;
 
 use eigenlens_autodiff::family::{Linear, Product};
+use eigenlens_autodiff::normalise::Normalised;
 use eigenlens_autodiff::op::Op;
-use eigenlens_autodiff::ops::{Add, Affine, BceWithLogits, Mse, Mul, Reshape, SoftmaxCrossEntropy};
+use eigenlens_autodiff::ops::{
+    Add, Affine, AvgPool2d, BatchNorm, BatchNormEval, BceWithLogits, Conv2d, GlobalAvgPool2d, GroupNorm, LayerNorm,
+    MaxPool2d, Mse, Mul, Reshape, RmsNorm, SoftmaxCrossEntropy,
+};
 use eigenlens_autodiff::{Graph, NodeId};
 use eigenlens_linalg::Real;
 
-use super::{Buffer, Layer, LayerKind, LayerSpec, Loss, ModelError, ModelSpec, Norm, Start, Tensor};
-use crate::init::Init;
+use super::{Buffer, Layer, LayerKind, LayerSpec, Loss, ModelError, ModelSpec, Norm, Start, Statistics, Tensor};
+use crate::init::{Init, fans};
 use crate::options::nearest;
 
 /// What the builder makes of a network.
@@ -94,6 +98,18 @@ impl<'s, T: Real> Builder<'s, T> {
 
     fn dims(&self, node: NodeId) -> Vec<usize> {
         self.graph.shape(node).dims.clone()
+    }
+
+    /// (channels, rows, columns) of a node that is to be an image.
+    fn image(&self, layer: &LayerSpec, name: &str, node: NodeId) -> Result<[usize; 3], ModelError> {
+        self.dims(node).try_into().map_err(|dims| ModelError::Option {
+            layer: name.to_string(),
+            reason: format!(
+                "{} takes (channels, rows, columns), and `{}` gives {dims:?}",
+                layer.kind.name(),
+                self.graph.name(node)
+            ),
+        })
     }
 
     fn op(&mut self, name: &str, op: impl Op<T> + 'static, inputs: &[NodeId]) -> Result<NodeId, ModelError> {
@@ -199,12 +215,94 @@ impl<'s, T: Real> Builder<'s, T> {
         }
         let init = layer.init.unwrap_or(Init::XavierUniform { gain: 1.0 });
         let dims = self.dims(x[0]);
+        let last = dims.last().copied().unwrap_or(0);
+        // A norm's scale and shift: one value per channel.
+        let norm = |kind: &str, width: usize, bias: bool| Module {
+            name,
+            owner,
+            description: format!("{kind} {width}"),
+            tensors: [("weight", 1.0), ("bias", 0.0)][..1 + usize::from(bias)]
+                .iter()
+                .map(|&(t, start)| (t, vec![width], Start::Constant(start)))
+                .collect(),
+            input: x[0],
+            dense: false,
+            inputs: width,
+            outputs: width,
+            bias,
+            work: dims.iter().product(),
+        };
         match &layer.kind {
             LayerKind::Linear { units, bias } => self.linear(name, owner, x[0], *units, *bias, init),
+            LayerKind::Conv2d { channels, window, groups, bias } => {
+                let op = Conv2d::new(self.image(layer, name, x[0])?, *channels, *window).groups(*groups);
+                let invalid = |reason| ModelError::Option { layer: name.into(), reason };
+                let [_, height, width] = op.output_dims().map_err(invalid)?;
+                let shape = op.weight_dims();
+                let fan_in = fans(&shape).0;
+                let mut tensors = vec![("weight", shape.to_vec(), Start::Weight(init))];
+                if *bias {
+                    tensors.push(("bias", vec![*channels], Start::Bias(init, fan_in)));
+                }
+                let (c, [kh, kw]) = (dims[0], window.kernel);
+                let m = Module {
+                    name,
+                    owner,
+                    description: format!("conv {c}→{channels} {kh}×{kw}{}", if *bias { " + bias" } else { "" }),
+                    tensors,
+                    input: x[0],
+                    dense: false,
+                    inputs: fan_in,
+                    outputs: *channels,
+                    bias: *bias,
+                    work: height * width * channels * fan_in,
+                };
+                self.apply(m, op)
+            }
             LayerKind::Activation(activation) => match activation.op() {
                 Some(op) => Ok(self.graph.boxed(name, op, x)?),
                 None => Ok(x[0]),
             },
+            LayerKind::MaxPool2d(window) => {
+                let op = MaxPool2d::new(self.image(layer, name, x[0])?, *window);
+                self.op(name, op, x)
+            }
+            LayerKind::AvgPool2d(window) => {
+                let op = AvgPool2d::new(self.image(layer, name, x[0])?, *window);
+                self.op(name, Linear(op), x)
+            }
+            LayerKind::GlobalAvgPool2d => self.op(name, Linear(GlobalAvgPool2d), x),
+            LayerKind::LayerNorm { eps } => {
+                let op = Normalised(LayerNorm { features: last, eps: *eps });
+                self.apply(norm("layer norm", last, true), op)
+            }
+            LayerKind::RmsNorm { eps } => {
+                let op = Normalised(RmsNorm { features: last, eps: *eps });
+                self.apply(norm("rms norm", last, false), op)
+            }
+            LayerKind::GroupNorm { groups, eps } => {
+                let spatial = dims[1..].iter().product();
+                let op = Normalised(GroupNorm { channels: dims[0], spatial, groups: *groups, eps: *eps });
+                self.apply(norm("group norm", dims[0], true), op)
+            }
+            LayerKind::BatchNorm { eps, momentum, statistics } => {
+                let m = norm("batch norm", dims[0], true);
+                if *statistics == Statistics::Running && !self.training {
+                    return self.running_norm(m, *eps);
+                }
+                let node = self.apply(m, Normalised(BatchNorm { channels: dims[0], eps: *eps }))?;
+                if *statistics == Statistics::Running {
+                    self.norms.push(Norm {
+                        name: name.to_string(),
+                        node,
+                        buffer: 2 * self.norms.len(),
+                        momentum: *momentum,
+                        channels: dims[0],
+                        spatial: dims[1..].iter().product(),
+                    });
+                }
+                Ok(node)
+            }
             LayerKind::Flatten => self.op(name, Linear(Reshape(vec![dims.iter().product()])), x),
             LayerKind::Reshape(to) => self.op(name, Linear(Reshape(to.clone())), x),
             LayerKind::Add => self.op(name, Linear(Add), x),
@@ -222,6 +320,24 @@ impl<'s, T: Real> Builder<'s, T> {
                 self.op(name, Product(Mul), &[x[0], mask])
             }
         }
+    }
+
+    /// Batch norm with running averages: an affine map of each channel, and two buffers.
+    fn running_norm(&mut self, m: Module<'_>, eps: f64) -> Result<NodeId, ModelError> {
+        let (name, owner, x, channels) = (m.name.to_string(), m.owner == m.name, m.input, m.inputs);
+        let mut operands = vec![x];
+        operands.extend(self.module(m)?);
+        for (buffer, start) in [("running_mean", 0.0), ("running_var", 1.0)] {
+            let node = self.graph.constant(&format!("{name}.{buffer}"), &[channels]);
+            let name = format!("{name}.{buffer}");
+            self.buffers.push(Buffer { name, len: channels, start, node });
+            operands.push(node);
+        }
+        let node = self.graph.op(&name, BatchNormEval { eps }, &operands)?;
+        if owner {
+            self.layers.last_mut().expect("the module was just added").output = node;
+        }
+        Ok(node)
     }
 
     fn loss(&mut self, loss: Loss, logits: NodeId) -> Result<(NodeId, NodeId), ModelError> {
@@ -314,5 +430,13 @@ fn cycle(from: usize, reads: &[Vec<String>], position: &impl Fn(&String) -> Opti
 }
 
 fn has_parameters(kind: &LayerKind) -> bool {
-    matches!(kind, LayerKind::Linear { .. })
+    matches!(
+        kind,
+        LayerKind::Linear { .. }
+            | LayerKind::Conv2d { .. }
+            | LayerKind::LayerNorm { .. }
+            | LayerKind::RmsNorm { .. }
+            | LayerKind::GroupNorm { .. }
+            | LayerKind::BatchNorm { .. }
+    )
 }

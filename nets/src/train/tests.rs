@@ -3,9 +3,9 @@
 use super::*;
 use crate::activation::Activation;
 use crate::data::{self, Fractions, Scaling, Source, Standardizer, split};
-use crate::init::Init;
+use crate::init::{Fan, Init};
 use crate::optim::{Adam, Sgd};
-use crate::spec::{LayerKind, LayerSpec, ModelSpec};
+use crate::spec::{LayerKind, LayerSpec, ModelSpec, Statistics, Window};
 
 fn adam(lr: f64, epochs: u64, batch_size: usize) -> TrainOptions {
     TrainOptions {
@@ -164,4 +164,64 @@ fn dropout_trains_with_masks_and_is_the_identity_in_analysis() {
     let kept = mask.iter().filter(|&&m| m == 2.0).count() as f64 / mask.len() as f64;
     // Some 3,000 coins: a standard deviation below 0.01.
     assert!(mask.iter().all(|&m| m == 0.0 || m == 2.0) && (kept - 0.5).abs() < 0.03, "{kept}");
+}
+
+/// A small residual network with batch norm on 8 × 8 images.
+fn resnet(statistics: Statistics) -> ModelSpec {
+    let conv = |name: &str| {
+        let window = Window::square(3).padding(1);
+        let kind = LayerKind::Conv2d { channels: 6, window, groups: 1, bias: false };
+        LayerSpec { init: Some(Init::HeNormal { fan: Fan::In, gain: 2f64.sqrt() }), ..LayerSpec::new(name, kind) }
+    };
+    let norm = |name: &str| LayerSpec::new(name, LayerKind::BatchNorm { eps: 1e-5, momentum: 0.1, statistics });
+    let relu = || LayerSpec::activation(Activation::Relu);
+    let layers = vec![
+        conv("conv0"),
+        norm("bn0"),
+        LayerSpec { name: "stem".into(), ..relu() },
+        conv("conv1"),
+        norm("bn1"),
+        LayerSpec::new("sum", LayerKind::Add).reading(&["bn1", "stem"]),
+        relu(),
+        LayerSpec::new("pool", LayerKind::AvgPool2d(Window::square(2).stride(2))),
+        LayerSpec::new("flat", LayerKind::Flatten),
+        LayerSpec::linear("head", 10, true, Init::LecunNormal),
+    ];
+    ModelSpec { input: vec![1, 8, 8], layers, loss: Loss::CrossEntropy, penalty: None }
+}
+
+#[test]
+fn a_residual_network_with_batch_norm_learns_and_keeps_running_averages() {
+    let [part, validation, _] = parts("digits", Loss::CrossEntropy, 10);
+    let model = Model::<f32>::new(&resnet(Statistics::Running)).unwrap();
+    let result = train(&model, model.start(1), &part, Some(&validation), &adam(5e-3, 8, 32), |_, _| Next::Continue);
+    let result = result.unwrap();
+    let last = result.history.last().unwrap();
+    assert!(last.validation.unwrap().accuracy.unwrap() > 0.93, "{last:?}");
+    // The running averages are near the batch statistics of all training samples.
+    let whole = Model::<f64>::new(&resnet(Statistics::Batch)).unwrap();
+    assert!(whole.buffers().is_empty() && whole.graph().mixes_samples());
+    let theta: Vec<f64> = result.state.theta.iter().map(|&x| f64::from(x)).collect();
+    let mut objective = Objective::new(&whole, &part, Reduction::Mean, Order::Value, Cut::default()).unwrap();
+    objective.linearize(&theta);
+    let saved = objective.shard(0).0.saved(whole.graph().find("bn0").unwrap());
+    for (which, name) in ["running_mean", "running_var"].into_iter().enumerate() {
+        let at = model.buffers().iter().position(|b| b.name == format!("bn0.{name}")).unwrap();
+        for (running, batch) in result.state.buffers[at].iter().zip(&saved[6 * which..]) {
+            let size = saved[6..12].iter().fold(0.0f64, |m, v| m.max(*v)).sqrt();
+            assert!((running - batch).abs() < 0.2 * size.max(size * size), "{name}: {running} and {batch}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_one_value_per_channel_is_refused() {
+    let [part, _, _] = parts("iris", Loss::CrossEntropy, 3);
+    let mut spec = ModelSpec::mlp(&[4, 6, 3], Activation::Tanh, Init::LecunNormal, Loss::CrossEntropy);
+    let statistics = Statistics::Running;
+    spec.layers.insert(1, LayerSpec::new("bn", LayerKind::BatchNorm { eps: 1e-5, momentum: 0.1, statistics }));
+    let model = Model::<f64>::new(&spec).unwrap();
+    let batch = part.n - 1;
+    let error = Trainer::new(&model, &part, model.start(0), adam(0.1, 1, batch)).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("`bn`") && error.contains("one value per channel"), "{error}");
 }
