@@ -101,7 +101,7 @@ fn report(activation: Activation, fault: Fault) -> Report {
     let a = g.op("a", Affine::new(inputs, hidden), &[x, w1, b1]).unwrap();
     let h = g.op("h", Faulty { op: activation.op().unwrap(), fault }, &[a]).unwrap();
     let o = g.op("o", Affine::new(hidden, classes), &[h, w2, b2]).unwrap();
-    let loss = g.op("loss", SoftmaxCrossEntropy, &[o, t]).unwrap();
+    let loss = g.op("loss", SoftmaxCrossEntropy::default(), &[o, t]).unwrap();
     let f = Function::new(g, loss);
     let theta = Distribution::Gaussian.probe(1, 0, f.graph().param_len());
     let data =

@@ -276,8 +276,13 @@ pub fn cases<T: Real>() -> Vec<Case<T>> {
         Case { name: "sin", op: || Box::new(Elementwise(Sin)), inputs: || one(Sample::Normal) },
         Case {
             name: "softmax-cross-entropy",
-            op: || Box::new(SoftmaxCrossEntropy),
+            op: || Box::new(SoftmaxCrossEntropy::default()),
             inputs: || vec![(Shape::batched(&[5]), Sample::Normal), (Shape::batched(&[]), Sample::Label(5))],
+        },
+        Case {
+            name: "softmax-cross-entropy-tokens",
+            op: || Box::new(SoftmaxCrossEntropy::default().with_smoothing(0.2).with_weights(&[0.5, 2.0, 1.5, 0.0])),
+            inputs: || vec![(Shape::batched(&[3, 4]), Sample::Normal), (Shape::batched(&[3]), Sample::Label(4))],
         },
         Case { name: "softplus", op: || Box::new(Elementwise(Softplus)), inputs: || one(Sample::Normal) },
         Case { name: "add-param", op: || Box::new(Linear(AddParam)), inputs: || with_param(&[3, 4], &[3, 4]) },

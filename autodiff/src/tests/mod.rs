@@ -1,6 +1,7 @@
 //! Tests of ops beyond their rows in the table: all shapes, plain references, single precision, faults.
 
 mod attention;
+mod losses;
 mod norms;
 mod shapes;
 

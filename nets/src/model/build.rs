@@ -349,7 +349,7 @@ impl<'s, T: Real> Builder<'s, T> {
                     return Err(ModelError::SingleClass(classes));
                 }
                 let target = self.graph.input("target", &dims[..dims.len() - 1]);
-                (target, self.op("loss", SoftmaxCrossEntropy, &[logits, target])?)
+                (target, self.op("loss", SoftmaxCrossEntropy::default(), &[logits, target])?)
             }
             Loss::Mse => {
                 let target = self.graph.input("target", &dims);

@@ -189,7 +189,7 @@ fn a_dropped_curvature_term_of_a_layer_is_rejected() {
 #[test]
 fn a_dropped_curvature_of_the_loss_is_rejected() {
     let inputs = vec![(Shape::batched(&[4]), Sample::Normal), (Shape::batched(&[]), Sample::Label(4))];
-    let bad = failed(&Mutant(SoftmaxCrossEntropy, Fault::DropsCurvature), &inputs);
+    let bad = failed(&Mutant(SoftmaxCrossEntropy::default(), Fault::DropsCurvature), &inputs);
     assert_eq!(bad, ["vjp_jvp = differences of vjp"]);
 }
 
