@@ -140,14 +140,49 @@ pub enum LayerKind {
         /// Where mean and variance come from in analysis.
         statistics: Statistics,
     },
+    /// Multi-head self-attention on (tokens, features), with projections `q`, `k`, `v` and `o` (Vaswani et al. 2017).
+    Attention {
+        /// Heads.
+        heads: usize,
+        /// Whether a token sees only itself and earlier ones.
+        causal: bool,
+    },
+    /// A row of a table for each index of (tokens).
+    Embedding {
+        /// Rows of the table.
+        vocabulary: usize,
+        /// Its columns.
+        width: usize,
+    },
+    /// A learned vector for each position, added to (tokens, features).
+    Positional {
+        /// Positions: as many as there are tokens.
+        length: usize,
+    },
+    /// exp(x_i)/Σ exp(x_j) over the last axis.
+    Softmax,
+    /// The mean over the first axis of (tokens, features).
+    MeanTokens,
     /// All axes as one.
     Flatten,
     /// The same values with other extents.
     Reshape(Vec<usize>),
+    /// Axes in another order.
+    Permute(Vec<usize>),
     /// The sum of the inputs: a skip connection.
     Add,
     /// The product of two inputs, element by element.
     Mul,
+    /// The inputs one after the other along an axis.
+    Concat {
+        /// The axis.
+        axis: usize,
+    },
+    /// The input times a learned number.
+    ScaleBy {
+        /// Its starting value.
+        start: f64,
+    },
     /// In training each value is zero with this probability, the others grow to keep the mean; the identity in analysis.
     Dropout {
         /// The probability.
@@ -169,10 +204,18 @@ impl LayerKind {
             LayerKind::RmsNorm { .. } => "rms-norm",
             LayerKind::GroupNorm { .. } => "group-norm",
             LayerKind::BatchNorm { .. } => "batch-norm",
+            LayerKind::Attention { .. } => "attention",
+            LayerKind::Embedding { .. } => "embedding",
+            LayerKind::Positional { .. } => "positional",
+            LayerKind::Softmax => "softmax",
+            LayerKind::MeanTokens => "mean-tokens",
             LayerKind::Flatten => "flatten",
             LayerKind::Reshape(_) => "reshape",
+            LayerKind::Permute(_) => "permute",
             LayerKind::Add => "add",
             LayerKind::Mul => "mul",
+            LayerKind::Concat { .. } => "concat",
+            LayerKind::ScaleBy { .. } => "scale-by",
             LayerKind::Dropout { .. } => "dropout",
         }
     }

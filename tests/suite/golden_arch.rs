@@ -75,6 +75,8 @@ fn kind(op: &Value) -> LayerKind {
             momentum: 0.1,
             statistics: if text(&op["mode"]) == "eval" { Statistics::Running } else { Statistics::Batch },
         },
+        "attention" => LayerKind::Attention { heads: size(&op["heads"]), causal: op["causal"] == Value::Bool(true) },
+        "mean_tokens" => LayerKind::MeanTokens,
         other => panic!("an op '{other}' that this reader does not know"),
     }
 }

@@ -8,7 +8,7 @@ use npyz::{Deserialize, NpyFile};
 use serde_json::Value;
 
 /// The names of all cases.
-pub const CASES: [&str; 7] = [
+pub const CASES: [&str; 8] = [
     "iris_mlp_tanh_ce",
     "digits_mlp_relu_ce",
     "diabetes_mlp_softplus_mse",
@@ -16,6 +16,7 @@ pub const CASES: [&str; 7] = [
     "digits_cnn_avgpool_ce",
     "digits_resnet_bn_eval_ce",
     "digits4x4_resmlp_layernorm_ce",
+    "digits_attention1h_ce",
 ];
 
 /// A row-major matrix.

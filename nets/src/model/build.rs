@@ -6,8 +6,9 @@ use eigenlens_autodiff::family::{Linear, Product};
 use eigenlens_autodiff::normalise::Normalised;
 use eigenlens_autodiff::op::Op;
 use eigenlens_autodiff::ops::{
-    Add, Affine, AvgPool2d, BatchNorm, BatchNormEval, BceWithLogits, Conv2d, GlobalAvgPool2d, GroupNorm, LayerNorm,
-    MaxPool2d, Mse, Mul, Reshape, RmsNorm, SoftmaxCrossEntropy,
+    Add, AddParam, Affine, Attention, AvgPool2d, BatchNorm, BatchNormEval, BceWithLogits, Concat, Conv2d, Embedding,
+    GlobalAvgPool2d, GroupNorm, LayerNorm, MaxPool2d, MeanOver, Mse, Mul, Permute, Reshape, RmsNorm, ScaleBy, Softmax,
+    SoftmaxCrossEntropy,
 };
 use eigenlens_autodiff::{Graph, NodeId};
 use eigenlens_linalg::Real;
@@ -303,6 +304,86 @@ impl<'s, T: Real> Builder<'s, T> {
                 }
                 Ok(node)
             }
+            LayerKind::Attention { heads, causal } => {
+                let [tokens, _] = dims[..] else {
+                    let reason = format!("attention takes (tokens, features), and its input is {dims:?}");
+                    return Err(ModelError::Option { layer: name.into(), reason });
+                };
+                if *heads == 0 || last % heads != 0 {
+                    let reason = format!("{heads} heads don't divide {last} features");
+                    return Err(ModelError::Option { layer: name.into(), reason });
+                }
+                let project = |b: &mut Self, part: &str, z| {
+                    b.linear(&format!("{name}.{part}"), &format!("{owner}.{part}"), z, last, true, init)
+                };
+                let q = project(self, "q", x[0])?;
+                let k = project(self, "k", x[0])?;
+                let v = project(self, "v", x[0])?;
+                let mixed = self.op(
+                    &format!("{name}.heads"),
+                    Attention { tokens, features: last, heads: *heads, causal: *causal },
+                    &[q, k, v],
+                )?;
+                project(self, "o", mixed)
+            }
+            LayerKind::Embedding { vocabulary, width } => {
+                let start = Start::Weight(layer.init.unwrap_or(Init::Normal { sd: 1.0 }));
+                let m = Module {
+                    name,
+                    owner,
+                    description: format!("embedding {vocabulary}×{width}"),
+                    tensors: vec![("weight", vec![*vocabulary, *width], start)],
+                    input: x[0],
+                    dense: false,
+                    inputs: *vocabulary,
+                    outputs: *width,
+                    bias: false,
+                    work: last * width,
+                };
+                self.apply(m, Embedding { vocabulary: *vocabulary, features: *width })
+            }
+            LayerKind::Positional { length } => {
+                if dims.len() != 2 || dims[0] != *length {
+                    let reason = format!("the table has {length} positions, its input is {dims:?}");
+                    return Err(ModelError::Option { layer: name.into(), reason });
+                }
+                let start = Start::Weight(layer.init.unwrap_or(Init::Normal { sd: 0.02 }));
+                let m = Module {
+                    name,
+                    owner,
+                    description: format!("positions {length}×{last}"),
+                    tensors: vec![("weight", vec![*length, last], start)],
+                    input: x[0],
+                    dense: false,
+                    inputs: *length,
+                    outputs: last,
+                    bias: false,
+                    work: dims.iter().product(),
+                };
+                self.apply(m, Linear(AddParam))
+            }
+            LayerKind::ScaleBy { start } => {
+                let m = Module {
+                    name,
+                    owner,
+                    description: "scale".to_string(),
+                    tensors: vec![("weight", vec![], Start::Constant(*start))],
+                    input: x[0],
+                    dense: false,
+                    inputs: 1,
+                    outputs: 1,
+                    bias: false,
+                    work: dims.iter().product(),
+                };
+                self.apply(m, Product(ScaleBy))
+            }
+            LayerKind::Softmax => self.op(name, Softmax { features: last }, x),
+            LayerKind::MeanTokens => self.op(name, Linear(MeanOver::new(&dims, 0..1)), x),
+            LayerKind::Permute(axes) => self.op(name, Linear(Permute::new(&dims, axes)), x),
+            LayerKind::Concat { axis } => {
+                let shapes: Vec<_> = x.iter().map(|&x| self.graph.shape(x).clone()).collect();
+                self.op(name, Concat::new(*axis, &shapes), x)
+            }
             LayerKind::Flatten => self.op(name, Linear(Reshape(vec![dims.iter().product()])), x),
             LayerKind::Reshape(to) => self.op(name, Linear(Reshape(to.clone())), x),
             LayerKind::Add => self.op(name, Linear(Add), x),
@@ -384,7 +465,7 @@ fn reads(spec: &ModelSpec, labels: &[String]) -> Result<Vec<Vec<String>>, ModelE
             }
         }
         let (fits, takes) = match layer.kind {
-            LayerKind::Add => (reads.len() >= 2, "2 or more"),
+            LayerKind::Add | LayerKind::Concat { .. } => (reads.len() >= 2, "2 or more"),
             LayerKind::Mul => (reads.len() == 2, "2"),
             _ => (reads.len() == 1, "1"),
         };
@@ -438,5 +519,9 @@ fn has_parameters(kind: &LayerKind) -> bool {
             | LayerKind::RmsNorm { .. }
             | LayerKind::GroupNorm { .. }
             | LayerKind::BatchNorm { .. }
+            | LayerKind::Attention { .. }
+            | LayerKind::Embedding { .. }
+            | LayerKind::Positional { .. }
+            | LayerKind::ScaleBy { .. }
     )
 }

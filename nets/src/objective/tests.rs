@@ -3,7 +3,7 @@
 use super::*;
 use crate::activation::Activation;
 use crate::init::Init;
-use crate::spec::{ModelSpec, Penalty, Scope};
+use crate::spec::{LayerKind, LayerSpec, ModelSpec, Penalty, Scope, Statistics, Window};
 use eigenlens_autodiff::check::check_function;
 
 /// Samples of a network with short decimals.
@@ -241,4 +241,87 @@ fn unfit_samples_are_refused_with_what_to_do() {
     nan.x[5] = f64::NAN;
     assert!(refuse(nan).contains("sample 1"));
     assert!(refuse(Samples { y: vec![0.0; 8], ..good }).contains("2 target values"));
+}
+
+/// A network of every kind of layer on sequences, and one on images: what is not in the golden cases.
+fn zoo() -> Vec<(ModelSpec, usize)> {
+    let small = |name: &str, kind: LayerKind| LayerSpec { init: Some(Init::LecunNormal), ..LayerSpec::new(name, kind) };
+    let linear = |name: &str, units: usize| LayerSpec::linear(name, units, true, Init::LecunNormal);
+    let tokens = vec![
+        small("table", LayerKind::Embedding { vocabulary: 7, width: 4 }),
+        small("places", LayerKind::Positional { length: 5 }),
+        LayerSpec::new("rms", LayerKind::RmsNorm { eps: 1e-2 }),
+        small("attn", LayerKind::Attention { heads: 2, causal: true }),
+        LayerSpec::new("gain", LayerKind::ScaleBy { start: 0.7 }),
+        LayerSpec::new("skip", LayerKind::Add).reading(&["gain", "places"]),
+        linear("up", 4),
+        LayerSpec::activation(Activation::Silu),
+        linear("again", 4).sharing("up"),
+        LayerSpec::new("gate", LayerKind::Mul).reading(&["again", "skip"]),
+        LayerSpec::new("both", LayerKind::Concat { axis: 1 }).reading(&["gate", "skip"]),
+        LayerSpec::new("shares", LayerKind::Softmax),
+        LayerSpec::new("mean", LayerKind::MeanTokens),
+        linear("head", 3),
+    ];
+    let window = Window::square(3).padding(1);
+    let conv = |name: &str, channels, groups| small(name, LayerKind::Conv2d { channels, window, groups, bias: true });
+    let statistics = Statistics::Batch;
+    let images = vec![
+        conv("conv", 4, 1),
+        LayerSpec::new("group", LayerKind::GroupNorm { groups: 2, eps: 1e-2 }),
+        LayerSpec::activation(Activation::Tanh),
+        conv("depthwise", 4, 4),
+        LayerSpec::new("batch", LayerKind::BatchNorm { eps: 1e-2, momentum: 0.1, statistics }),
+        LayerSpec::activation(Activation::Gelu),
+        LayerSpec::new("max", LayerKind::MaxPool2d(Window::square(2).stride(2))),
+        LayerSpec::new("rows", LayerKind::Permute(vec![1, 2, 0])),
+        LayerSpec::new("back", LayerKind::Permute(vec![2, 0, 1])),
+        LayerSpec::new("global", LayerKind::GlobalAvgPool2d),
+        linear("head", 3),
+    ];
+    let spec =
+        |input: &[usize], layers| ModelSpec { input: input.to_vec(), layers, loss: Loss::CrossEntropy, penalty: None };
+    vec![(spec(&[5], tokens), 5), (spec(&[2, 4, 4], images), 32)]
+}
+
+#[test]
+fn products_of_every_kind_of_layer_are_differences_of_gradients() {
+    for (spec, features) in zoo() {
+        let model = Model::<f64>::new(&spec).unwrap();
+        let n = 6;
+        let index = features == 5;
+        let x = |i: usize| if index { ((i * 5 + i / 3) % 7) as f64 } else { ((i * 37 + 11) % 101) as f64 / 50.0 - 1.0 };
+        let samples = Samples { n, x: (0..n * features).map(x).collect(), y: (0..n).map(|i| (i % 3) as f64).collect() };
+        let mut objective =
+            Objective::new(&model, &samples, Reduction::Mean, Order::Second, Cut { rows: Some(4), groups: Some(2) })
+                .unwrap();
+        // Not the starting point, where norms and biases are ones and zeros.
+        let theta: Vec<f64> =
+            model.init(1).iter().enumerate().map(|(i, t)| t + 0.1 * ((i * 29 % 17) as f64 / 8.0 - 1.0)).collect();
+        let v: Vec<f64> = (0..model.len()).map(|i| ((i * 53 + 5) % 97) as f64 / 48.0 - 1.0).collect();
+        let mut gradient = |t: f64| {
+            let moved: Vec<f64> = theta.iter().zip(&v).map(|(a, b)| a + t * b).collect();
+            objective.linearize_with_gradient(&moved);
+            objective.gradient().to_vec()
+        };
+        // Richardson on central differences: the error is of order t⁴ and ε / t.
+        let central = |a: Vec<f64>, b: Vec<f64>, t: f64| -> Vec<f64> {
+            a.iter().zip(&b).map(|(a, b)| (a - b) / (2.0 * t)).collect()
+        };
+        let t = 1e-3;
+        let (coarse, fine) =
+            (central(gradient(t), gradient(-t), t), central(gradient(t / 2.0), gradient(-t / 2.0), t / 2.0));
+        gradient(0.0);
+        let mut hv = vec![0.0; model.len()];
+        let params = model.graph().params();
+        objective.product(&objective.plan(params, params, Kind::Hessian).unwrap(), 1, &v, &mut hv);
+        let size = hv.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+        assert!(size > 1e-3);
+        let hv = &hv;
+        for (layer, i) in model.layers().iter().flat_map(|l| l.range.clone().map(move |i| (l, i))) {
+            let h = hv[i];
+            let difference = (4.0 * fine[i] - coarse[i]) / 3.0;
+            assert!((difference - h).abs() < 1e-8 * size, "{} {i}: {difference} and {h}", layer.name);
+        }
+    }
 }
