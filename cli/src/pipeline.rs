@@ -42,6 +42,7 @@ use crate::show::{CheckRow, DatasetInfo};
 mod cost;
 mod curvature;
 mod memory;
+mod network;
 mod run;
 mod setup;
 
@@ -175,7 +176,7 @@ pub fn check(config: &Config, progress: &Progress) -> Result<Vec<CheckRow>> {
     let model = Model::<f64>::new(&setup.spec).map_err(failure)?;
     progress.detail(&format!(
         "checking {} on {}",
-        config.model.describe(setup.spec.features(), setup.spec.outputs()),
+        config.model.describe(setup.spec.features(), setup.summary.outputs),
         setup.analysis.1
     ));
     let options = VerifyOptions { seed: config.seed, ..VerifyOptions::default() };

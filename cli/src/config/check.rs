@@ -164,51 +164,78 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// Refuses options that a type doesn't have, and asks for those that it needs.
+    fn options(&self, layer: &Layer, place: usize) -> Result<()> {
+        let (needed, others) = layer.kind.options();
+        let (kind, given) = (layer.kind.name(), layer.given());
+        let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+        let known = || {
+            let own: Vec<String> = needed.iter().chain(others).map(|o| format!("`{o}`")).collect();
+            if own.is_empty() {
+                "it has none but `name` and `inputs`".to_owned()
+            } else {
+                format!("it has {}", own.join(", "))
+            }
+        };
+        for option in &given {
+            let own = ["type", "name", "inputs"].iter().chain(needed).chain(others).any(|o| o == option);
+            self.foreign(
+                !own,
+                &format!("model.layers.{place}.{option}"),
+                &format!("{article} {kind} layer"),
+                &known(),
+            )?;
+        }
+        match needed.iter().find(|o| !given.iter().any(|g| g == *o)) {
+            Some(option) => Err(self
+                .fail(&format!("model.layers.{place}"), format!("{kind} layer {place} has no `{option}`"))
+                .hint(known())),
+            None => Ok(()),
+        }
+    }
+
     fn layers(&self, layers: &[Layer]) -> Result<()> {
         let Some(last) = layers.iter().rposition(|l| l.kind == LayerKind::Linear) else {
             return Err(self.fail("model.layers", "the model has no linear layer").hint(
                 "add one: [[model.layers]] with type = \"linear\" (its `units` may be left out in the last one)",
             ));
         };
-        if last + 1 != layers.len() {
+        if layers.last().is_some_and(|l| l.kind == LayerKind::Activation) {
             return Err(self
-                .fail(&format!("model.layers.{}", last + 1), "the model ends in an activation")
+                .fail(&format!("model.layers.{}", layers.len() - 1), "the model ends in an activation")
                 .hint("end with a linear layer: the loss applies its own link (softmax, sigmoid or none)"));
         }
         for (i, layer) in layers.iter().enumerate() {
             let key = |option: &str| format!("model.layers.{i}.{option}");
-            match layer.kind {
-                LayerKind::Linear => {
-                    self.foreign(
-                        layer.function.is_some(),
-                        &key("fn"),
-                        "a linear layer",
-                        "put it in a layer of its own",
-                    )?;
-                    if layer.units.is_none() && i != last {
-                        return Err(self
-                            .fail(&format!("model.layers.{i}"), format!("linear layer {i} has no `units`"))
-                            .hint("say how many outputs it has; only the last layer takes them from the data"));
-                    }
-                    self.number(layer.units != Some(0), &key("units"), 0, "at least 1")?;
-                    if let Some(name) = &layer.init {
-                        self.initialiser(&key("init"), name)?;
-                    }
-                }
-                LayerKind::Activation => {
-                    const OWN: &str = "an activation layer has only `fn` (and `name`)";
-                    self.foreign(layer.units.is_some(), &key("units"), "an activation layer", OWN)?;
-                    self.foreign(layer.bias.is_some(), &key("bias"), "an activation layer", OWN)?;
-                    self.foreign(layer.init.is_some(), &key("init"), "an activation layer", OWN)?;
-                    match &layer.function {
-                        Some(name) => self.activation(&key("fn"), name)?,
-                        None => {
-                            return Err(self
-                                .fail(&format!("model.layers.{i}"), format!("activation layer {i} has no `fn`"))
-                                .hint("for example fn = \"tanh\""));
-                        }
-                    }
-                }
+            self.options(layer, i)?;
+            if layer.kind == LayerKind::Linear && layer.units.is_none() && i != last {
+                return Err(self
+                    .fail(&format!("model.layers.{i}"), format!("linear layer {i} has no `units`"))
+                    .hint("say how many outputs it has; only the last linear layer takes them from the data"));
+            }
+            let counts = [
+                ("units", layer.units),
+                ("channels", layer.channels),
+                ("groups", layer.groups),
+                ("heads", layer.heads),
+                ("vocabulary", layer.vocabulary),
+                ("width", layer.width),
+                ("length", layer.length),
+            ];
+            for (option, count) in counts {
+                self.number(count != Some(0), &key(option), 0, "at least 1")?;
+            }
+            let eps = layer.eps.unwrap_or(1.0);
+            self.number(eps > 0.0 && eps.is_finite(), &key("eps"), eps, "above 0")?;
+            let share = layer.momentum.unwrap_or(1.0);
+            self.number(share > 0.0 && share <= 1.0, &key("momentum"), share, "above 0 and at most 1")?;
+            let rate = layer.rate.unwrap_or(0.0);
+            self.number((0.0..1.0).contains(&rate), &key("rate"), rate, "from 0 to below 1")?;
+            if let Some(name) = &layer.init {
+                self.initialiser(&key("init"), name)?;
+            }
+            if let Some(name) = &layer.function {
+                self.activation(&key("fn"), name)?;
             }
             if let Some(name) = &layer.name {
                 let fine = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));

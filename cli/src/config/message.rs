@@ -45,7 +45,7 @@ fn readable(message: &str) -> String {
         ("expected a boolean", "expected true or false"),
         ("expected path string", "expected a string"),
         ("expected struct ", "expected the section "),
-        ("missing field `type`", "a layer needs `type = \"linear\"` or `type = \"activation\"`"),
+        ("missing field `type`", "a layer needs a `type`, such as `type = \"linear\"` or `type = \"activation\"`"),
     ];
     let mut text = message.lines().next().unwrap_or(message).to_owned();
     for (theirs, ours) in TYPES {

@@ -7,6 +7,7 @@
 mod analysis;
 mod check;
 mod data;
+mod layer;
 mod message;
 mod model;
 mod source;
@@ -22,7 +23,8 @@ use sha2::{Digest, Sha256};
 
 pub use analysis::{Snapshots, Spectra};
 pub use data::{Data, DataSource, Part, Standardize, Task};
-pub use model::{Layer, LayerKind, Model};
+pub use layer::{BatchStatistics, Layer, LayerKind, Pair};
+pub use model::Model;
 pub use source::Override;
 pub use train::{EarlyStopping, L2, L2Scope, Loss, LossKind, Optimizer, OptimizerKind, Schedule, ScheduleKind, Train};
 

@@ -2,70 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a layer does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LayerKind {
-    /// y = W x + b.
-    Linear,
-    /// A function of each unit.
-    Activation,
-}
-
-/// One entry of `[[model.layers]]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Layer {
-    /// `"linear"` or `"activation"`.
-    #[serde(rename = "type")]
-    pub kind: LayerKind,
-    /// Name in tables and files; absent: the position among the linear layers, `1`, `2`, ….
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// linear: outputs. May be left out in the last linear layer, where the data decide.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub units: Option<usize>,
-    /// linear: whether b is there. Default true.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bias: Option<bool>,
-    /// linear: how W starts, e.g. `"he-normal"` or `"normal(0.02)"`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub init: Option<String>,
-    /// activation: which function, e.g. `"tanh"`.
-    #[serde(rename = "fn", default, skip_serializing_if = "Option::is_none")]
-    pub function: Option<String>,
-}
-
-impl Layer {
-    /// A linear layer.
-    pub fn linear(units: Option<usize>, bias: bool, init: &str) -> Self {
-        Self {
-            kind: LayerKind::Linear,
-            name: None,
-            units,
-            bias: Some(bias),
-            init: Some(init.to_owned()),
-            function: None,
-        }
-    }
-
-    /// An activation layer.
-    pub fn activation(function: &str) -> Self {
-        Self {
-            kind: LayerKind::Activation,
-            name: None,
-            units: None,
-            bias: None,
-            init: None,
-            function: Some(function.to_owned()),
-        }
-    }
-}
+use super::layer::{Layer, LayerKind};
 
 /// Section `[model]`: either `hidden` (with `activation`, `init` and `bias` for all of it) or `layers`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Model {
+    /// Extents of a sample where it is no plain vector: [tokens, features] or [channels, rows, columns].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<Vec<usize>>,
     /// Widths of the hidden layers; a linear layer to the outputs follows. `[]` is a linear model. Default `[32, 32]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hidden: Option<Vec<usize>>,
@@ -97,9 +42,10 @@ impl Model {
         match &mut self.layers {
             Some(layers) => {
                 for i in 0..layers.len() {
-                    let follower = layers.get(i + 1).and_then(|next| next.function.clone());
+                    // A norm or a pool may stand between a layer and its activation.
+                    let follower = layers[i + 1..].iter().take(2).find_map(|next| next.function.clone());
                     let layer = &mut layers[i];
-                    if layer.kind == LayerKind::Linear {
+                    if matches!(layer.kind, LayerKind::Linear | LayerKind::Conv2d) {
                         layer.bias.get_or_insert(true);
                         layer.init.get_or_insert_with(|| default_init(follower.as_deref().unwrap_or("")).to_owned());
                     }
@@ -138,6 +84,20 @@ impl Model {
     /// The network in a few words, such as `64-32-32-10 tanh`.
     pub fn describe(&self, inputs: usize, outputs: usize) -> String {
         let layers = self.expand(outputs);
+        if layers.iter().any(|l| !matches!(l.kind, LayerKind::Linear | LayerKind::Activation) || l.inputs.is_some()) {
+            let input = self.input.clone().unwrap_or_else(|| vec![inputs]);
+            let input: Vec<String> = input.iter().map(usize::to_string).collect();
+            let mut kinds: Vec<(&str, usize)> = Vec::new();
+            for layer in &layers {
+                match kinds.iter_mut().find(|k| k.0 == layer.kind.name()) {
+                    Some(kind) => kind.1 += 1,
+                    None => kinds.push((layer.kind.name(), 1)),
+                }
+            }
+            let kinds = kinds.iter().filter(|k| !matches!(k.0, "activation" | "flatten" | "add"));
+            let kinds: Vec<String> = kinds.map(|(kind, count)| format!("{count} {kind}")).collect();
+            return format!("{}: {}", input.join("×"), kinds.join(", "));
+        }
         let widths = layers.iter().filter_map(|l| l.units).map(|u| u.to_string());
         let widths: Vec<String> = std::iter::once(inputs.to_string()).chain(widths).collect();
         let mut functions: Vec<&str> = layers.iter().filter_map(|l| l.function.as_deref()).collect();

@@ -161,7 +161,7 @@ fn a_wrong_type_names_the_key_and_what_it_takes() {
     );
     refused(
         parse("[[model.layers]]\nunits = 3"),
-        "error: `model.layers`: a layer needs `type = \"linear\"` or `type = \"activation\"`, run.toml:1:1",
+        "error: `model.layers`: a layer needs a `type`, such as `type = \"linear\"` or `type = \"activation\"`, run.toml:1:1",
     );
 }
 

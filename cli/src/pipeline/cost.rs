@@ -22,7 +22,7 @@ use eigenlens_linalg::{LinearOperator, Real, dense};
 use eigenlens_nets::objective::{Cut, Kind, Reduction};
 use eigenlens_nets::{Model, Objective};
 
-use super::curvature::{between, block_options, describe};
+use super::curvature::{between, block_options};
 use super::memory;
 use super::setup::{Setup, failure, setup};
 use super::{Plan, PlannedLayer, PlannedPhi};
@@ -80,7 +80,7 @@ fn plan_in<T: Real>(config: &Config, setup: &Setup, progress: &Progress) -> Resu
         phase.advance(1, &layer.name);
     }
     Ok(Plan {
-        model: config.model.describe(setup.spec.features(), setup.spec.outputs()),
+        model: config.model.describe(setup.spec.features(), setup.summary.outputs),
         directory: config.out.as_ref().map_or_else(
             || format!("runs/{}-{}", config.data.short_name(), config.hash8()),
             |out| out.display().to_string(),
@@ -128,7 +128,7 @@ fn planned<T: Real>(
     };
     PlannedLayer {
         name: layer.name.clone(),
-        kind: describe(layer),
+        kind: layer.description.clone(),
         parameters: layer.len(),
         route: choice.route.as_str().to_owned(),
         bytes: bytes as u64,

@@ -177,11 +177,6 @@ fn spectrum(spectrum: &Spectrum) -> results::Spectrum {
     }
 }
 
-/// What a layer is, in a few words.
-pub fn describe(layer: &Layer) -> String {
-    format!("linear {}→{}{}", layer.inputs, layer.outputs, if layer.bias { " + bias" } else { "" })
-}
-
 fn layer_result(
     layer: &Layer,
     report: &BlockReport,
@@ -191,7 +186,7 @@ fn layer_result(
 ) -> LayerResult {
     let quantities = report.quantities.iter().map(|q| (q.name.to_owned(), measured(q)));
     let mut result =
-        LayerResult::new(&layer.name, describe(layer), report.parameters, report.route.as_str(), quantities);
+        LayerResult::new(&layer.name, layer.description.clone(), report.parameters, report.route.as_str(), quantities);
     result.products = report.products as u64;
     let stops: Vec<String> = report.stops.iter().map(|s| format!("{}: {}", s.stage, s.stop)).collect();
     result.stop = (!stops.is_empty()).then(|| stops.join(", "));

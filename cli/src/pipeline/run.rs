@@ -84,7 +84,7 @@ fn into(
         schema: SCHEMA,
         dataset: setup.summary.clone(),
         model: ModelSummary {
-            description: config.model.describe(setup.spec.features(), setup.spec.outputs()),
+            description: config.model.describe(setup.spec.features(), setup.summary.outputs),
             parameters: course.parameters,
             loss: setup.spec.loss.to_string(),
         },

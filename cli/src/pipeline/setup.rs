@@ -3,17 +3,14 @@
 use eigenlens_nets::data::{
     self, Dataset, Fractions, Scaling, Source, Standardizer, TargetSpec, Targets, Task as DataTask, split, subsample,
 };
-use eigenlens_nets::init::Init;
 use eigenlens_nets::optim::{Adam, AdamW, Optimizer as Rule, Sgd};
 use eigenlens_nets::schedule::Schedule as Rate;
-use eigenlens_nets::spec::{LayerSpec, Penalty, Scope};
 use eigenlens_nets::stopping::EarlyStopping;
 use eigenlens_nets::train::TrainOptions;
-use eigenlens_nets::{Activation, Loss, ModelSpec, Samples};
+use eigenlens_nets::{Loss, ModelSpec, Samples};
 
-use crate::config::{
-    Config, DataSource, L2Scope, LayerKind, LossKind, OptimizerKind, Part, ScheduleKind, Standardize, Task,
-};
+use super::network::network;
+use crate::config::{Config, DataSource, LossKind, OptimizerKind, Part, ScheduleKind, Standardize, Task};
 use crate::error::{Failure, Result};
 use crate::results::DatasetSummary;
 
@@ -109,7 +106,7 @@ pub fn setup(config: &Config) -> Result<Setup> {
         _ => rows.clone(),
     };
     let over = format!("{} {part} samples", looked_at.len());
-    let spec = model(config, data.features, outputs, loss)?;
+    let spec = network(config, data.features, outputs, loss)?;
     let info = match config.data.source() {
         DataSource::Builtin(name) => data::info(&name).ok(),
         _ => None,
@@ -136,37 +133,6 @@ pub fn setup(config: &Config) -> Result<Setup> {
         test: optional(&parts.test)?,
         analysis: (samples(&looked_at)?, over),
     })
-}
-
-fn model(config: &Config, inputs: usize, outputs: usize, loss: Loss) -> Result<ModelSpec> {
-    let mut layers = Vec::new();
-    let mut count = 0;
-    for layer in config.model.expand(outputs) {
-        match layer.kind {
-            LayerKind::Linear => {
-                count += 1;
-                let init: Init = layer.init.as_deref().unwrap_or("xavier-uniform").parse().map_err(failure)?;
-                init.check().map_err(failure)?;
-                let name = layer.name.unwrap_or_else(|| format!("fc{count}"));
-                let units = layer.units.unwrap_or(outputs);
-                layers.push(LayerSpec::linear(&name, units, layer.bias.unwrap_or(true), init));
-            }
-            LayerKind::Activation => {
-                let activation: Activation =
-                    layer.function.as_deref().unwrap_or("identity").parse().map_err(failure)?;
-                layers.push(LayerSpec::activation(activation));
-            }
-        }
-    }
-    let l2 = config.loss.l2;
-    let scope = if l2.scope == L2Scope::All { Scope::All } else { Scope::Weights };
-    let penalty = (l2.lambda != 0.0).then_some(Penalty { lambda: l2.lambda, scope });
-    let spec = ModelSpec { input: vec![inputs], layers, loss, penalty };
-    if spec.outputs() != outputs {
-        return Err(Failure::new(format!("the network has {} outputs, the data need {outputs}", spec.outputs()))
-            .hint(format!("give the last linear layer {outputs} units, or leave its units out")));
-    }
-    Ok(spec)
 }
 
 /// The training options of a config.

@@ -1,0 +1,99 @@
+//! From the `[model]` of a config to a network's description.
+
+use eigenlens_linalg::Real;
+use eigenlens_nets::init::Init;
+use eigenlens_nets::spec::{LayerKind as Kind, LayerSpec, Penalty, Scope, Statistics, Window};
+use eigenlens_nets::{Loss, Model, ModelSpec};
+
+use super::setup::failure;
+use crate::config::{BatchStatistics, Config, L2Scope, Layer, LayerKind, Pair};
+use crate::error::{Failure, Result};
+
+/// PyTorch's ε of all norms, and its share of a new batch in running averages.
+const EPS: f64 = 1e-5;
+const MOMENTUM: f64 = 0.1;
+
+/// The network of a config for data of so many features and outputs.
+///
+/// # Errors
+/// Layers that don't fit each other or the data.
+pub fn network(config: &Config, features: usize, outputs: usize, loss: Loss) -> Result<ModelSpec> {
+    let input = config.model.input.clone().unwrap_or_else(|| vec![features]);
+    if input.iter().product::<usize>() != features {
+        return Err(Failure::new(format!("`model.input` is {input:?}, and a sample has {features} features"))
+            .hint("its extents must multiply to the number of features"));
+    }
+    let mut count = 0;
+    let layers = config.model.expand(outputs);
+    let layers = layers.into_iter().map(|l| layer(l, outputs, &mut count)).collect::<Result<Vec<_>>>()?;
+    let l2 = config.loss.l2;
+    let scope = if l2.scope == L2Scope::All { Scope::All } else { Scope::Weights };
+    let penalty = (l2.lambda != 0.0).then_some(Penalty { lambda: l2.lambda, scope });
+    let spec = ModelSpec { input, layers, loss, penalty };
+    let has = built::<f64>(&spec)?.outputs();
+    if has != outputs {
+        return Err(Failure::new(format!("the network has {has} outputs, the data need {outputs}"))
+            .hint(format!("give the last linear layer {outputs} units, or leave its units out")));
+    }
+    Ok(spec)
+}
+
+fn built<T: Real>(spec: &ModelSpec) -> Result<Model<T>> {
+    Model::new(spec).map_err(failure)
+}
+
+/// One layer; `count` counts the linear layers, which are called `fc1`, `fc2`, … if they have no name.
+fn layer(l: Layer, outputs: usize, count: &mut usize) -> Result<LayerSpec> {
+    let init = l.init.as_deref().map(|text| text.parse::<Init>().and_then(|i| i.check().map(|()| i)));
+    let init = init.transpose().map_err(failure)?;
+    let pair = |pair: Option<Pair>, default: [usize; 2]| pair.map_or(default, Pair::get);
+    let kernel = pair(l.kernel, [1; 2]);
+    let window = |stride| Window {
+        kernel,
+        stride: pair(l.stride, stride),
+        padding: pair(l.padding, [0; 2]),
+        dilation: pair(l.dilation, [1; 2]),
+    };
+    let (eps, bias) = (l.eps.unwrap_or(EPS), l.bias.unwrap_or(true));
+    // What must be given has been checked with the config.
+    let given = |n: Option<usize>| n.unwrap_or(0);
+    let kind = match l.kind {
+        LayerKind::Linear => Kind::Linear { units: l.units.unwrap_or(outputs), bias },
+        LayerKind::Conv2d => {
+            Kind::Conv2d { channels: given(l.channels), window: window([1; 2]), groups: l.groups.unwrap_or(1), bias }
+        }
+        LayerKind::Activation => {
+            Kind::Activation(l.function.as_deref().unwrap_or("identity").parse().map_err(failure)?)
+        }
+        LayerKind::MaxPool2d => Kind::MaxPool2d(window(kernel)),
+        LayerKind::AvgPool2d => Kind::AvgPool2d(window(kernel)),
+        LayerKind::GlobalAvgPool2d => Kind::GlobalAvgPool2d,
+        LayerKind::LayerNorm => Kind::LayerNorm { eps },
+        LayerKind::RmsNorm => Kind::RmsNorm { eps },
+        LayerKind::GroupNorm => Kind::GroupNorm { groups: given(l.groups), eps },
+        LayerKind::BatchNorm => Kind::BatchNorm {
+            eps,
+            momentum: l.momentum.unwrap_or(MOMENTUM),
+            statistics: match l.statistics {
+                Some(BatchStatistics::Batch) => Statistics::Batch,
+                _ => Statistics::Running,
+            },
+        },
+        LayerKind::Attention => Kind::Attention { heads: given(l.heads), causal: l.causal.unwrap_or(false) },
+        LayerKind::Embedding => Kind::Embedding { vocabulary: given(l.vocabulary), width: given(l.width) },
+        LayerKind::Positional => Kind::Positional { length: given(l.length) },
+        LayerKind::Softmax => Kind::Softmax,
+        LayerKind::MeanTokens => Kind::MeanTokens,
+        LayerKind::Flatten => Kind::Flatten,
+        LayerKind::Reshape => Kind::Reshape(l.shape.unwrap_or_default()),
+        LayerKind::Permute => Kind::Permute(l.axes.unwrap_or_default()),
+        LayerKind::Add => Kind::Add,
+        LayerKind::Mul => Kind::Mul,
+        LayerKind::Concat => Kind::Concat { axis: l.axis.unwrap_or(0) },
+        LayerKind::ScaleBy => Kind::ScaleBy { start: l.start.unwrap_or(1.0) },
+        LayerKind::Dropout => Kind::Dropout { rate: l.rate.unwrap_or(0.0) },
+    };
+    *count += usize::from(l.kind == LayerKind::Linear);
+    let name = l.name.unwrap_or_else(|| if l.kind == LayerKind::Linear { format!("fc{count}") } else { String::new() });
+    Ok(LayerSpec { inputs: l.inputs.unwrap_or_default(), init, shares: l.shares, ..LayerSpec::new(&name, kind) })
+}
