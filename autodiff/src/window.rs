@@ -8,7 +8,7 @@ use std::ops::Range;
 use eigenlens_linalg::Real;
 
 pub(crate) mod correlation;
-mod depthwise;
+mod direct;
 pub(crate) mod plane;
 
 #[cfg(test)]

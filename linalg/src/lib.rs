@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`real`] | the scalar types f32 and f64 |
 //! | [`mod@gemm`] | matrix products through faer, on row-major views |
+//! | [`shifted`] | products with a matrix of overlapping rows, as the patches of an image are |
 //! | [`simd`], [`elementwise`] | vector arithmetic and functions (exp, tanh, …) and the one driver that runs them over slices |
 //! | [`reduce`] | dot, norms, axpy, column sums, with a fixed order of summation |
 //! | [`operator`], [`stop`] | symmetric operators on k columns; why an iteration ended |
@@ -26,6 +27,7 @@ pub mod quadrature;
 pub mod real;
 pub mod reduce;
 pub mod scratch;
+pub mod shifted;
 pub mod simd;
 pub mod stop;
 pub mod tridiagonal;

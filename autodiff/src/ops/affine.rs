@@ -9,7 +9,7 @@
 //! Lanes with a shared weight are one product of K · rows rows.
 
 use eigenlens_linalg::reduce::sum_rows;
-use eigenlens_linalg::{Real, View, Write, gemm};
+use eigenlens_linalg::{Par, Real, View, Write, gemm};
 
 use crate::family::pull_both;
 use crate::op::{Cotangent, Cx, Lanes, Op, Primal, Shape, Slot};
@@ -28,43 +28,43 @@ impl Affine {
     }
 
     /// y ← x Wᵀ; lanes on x, on W, or on neither.
-    fn product<T: Real>(&self, cx: &Cx, x: Lanes<'_, T>, w: Lanes<'_, T>, y: &mut [T], write: Write) {
+    pub(crate) fn product<T: Real>(&self, par: Par, x: Lanes<'_, T>, w: Lanes<'_, T>, y: &mut [T], write: Write) {
         let (n_in, n_out) = (self.inputs, self.outputs);
         if w.lanes == 1 {
             let rows = x.data.len() / n_in;
-            gemm(y, write, T::ONE, View::new(x.data, rows, n_in), View::new(w.data, n_out, n_in).t(), cx.par);
+            gemm(y, write, T::ONE, View::new(x.data, rows, n_in), View::new(w.data, n_out, n_in).t(), par);
             return;
         }
         let rows = x.data.len() / n_in;
         for (k, y) in y.chunks_exact_mut((rows * n_out).max(1)).enumerate() {
-            gemm(y, write, T::ONE, View::new(x.data, rows, n_in), View::new(w.lane(k), n_out, n_in).t(), cx.par);
+            gemm(y, write, T::ONE, View::new(x.data, rows, n_in), View::new(w.lane(k), n_out, n_in).t(), par);
         }
     }
 
     /// x̄ ← ȳ W; lanes on ȳ, on W, or on neither.
-    fn pull_x<T: Real>(&self, cx: &Cx, gy: Lanes<'_, T>, w: Lanes<'_, T>, gx: &mut Slot<'_, T>) {
+    pub(crate) fn pull_x<T: Real>(&self, par: Par, gy: Lanes<'_, T>, w: Lanes<'_, T>, gx: &mut Slot<'_, T>) {
         let (n_in, n_out) = (self.inputs, self.outputs);
         let rows = gy.data.len() / n_out;
         let gy = View::new(gy.data, rows, n_out);
         if w.lanes == 1 {
-            gemm(gx.data, gx.write, T::ONE, gy, View::new(w.data, n_out, n_in), cx.par);
+            gemm(gx.data, gx.write, T::ONE, gy, View::new(w.data, n_out, n_in), par);
             return;
         }
         for k in 0..w.lanes {
             let write = gx.write;
-            gemm(gx.lane(k), write, T::ONE, gy, View::new(w.lane(k), n_out, n_in), cx.par);
+            gemm(gx.lane(k), write, T::ONE, gy, View::new(w.lane(k), n_out, n_in), par);
         }
     }
 
     /// W̄ ← ȳᵀ x, lane by lane; the operand without lanes is shared.
-    fn pull_w<T: Real>(&self, cx: &Cx, gy: Lanes<'_, T>, x: Lanes<'_, T>, gw: &mut Slot<'_, T>) {
+    pub(crate) fn pull_w<T: Real>(&self, par: Par, gy: Lanes<'_, T>, x: Lanes<'_, T>, gw: &mut Slot<'_, T>) {
         let (n_in, n_out) = (self.inputs, self.outputs);
         let rows = x.data.len() / x.lanes / n_in;
         for k in 0..gw.lanes {
             let gy = if gy.lanes == 1 { gy.data } else { gy.lane(k) };
             let x = if x.lanes == 1 { x.data } else { x.lane(k) };
             let write = gw.write;
-            gemm(gw.lane(k), write, T::ONE, View::new(gy, rows, n_out).t(), View::new(x, rows, n_in), cx.par);
+            gemm(gw.lane(k), write, T::ONE, View::new(gy, rows, n_out).t(), View::new(x, rows, n_in), par);
         }
     }
 }
@@ -123,7 +123,7 @@ impl<T: Real> Op<T> for Affine {
             }
             None => Write::Set,
         };
-        self.product(cx, Lanes::new(x[0], 1), Lanes::new(x[1], 1), y, write);
+        self.product(cx.par, Lanes::new(x[0], 1), Lanes::new(x[1], 1), y, write);
     }
 
     fn jvp(&self, cx: &Cx, p: Primal<'_, T>, dx: &[Option<Lanes<'_, T>>], dy: &mut [T]) {
@@ -136,20 +136,20 @@ impl<T: Real> Op<T> for Affine {
             write = Write::Add;
         }
         if let Some(dx) = dx[0] {
-            self.product(cx, dx, Lanes::new(p.x[1], 1), dy, write);
+            self.product(cx.par, dx, Lanes::new(p.x[1], 1), dy, write);
             write = Write::Add;
         }
         if let Some(dw) = dx[1] {
-            self.product(cx, Lanes::new(p.x[0], 1), dw, dy, write);
+            self.product(cx.par, Lanes::new(p.x[0], 1), dw, dy, write);
         }
     }
 
     fn vjp(&self, cx: &Cx, p: Primal<'_, T>, gy: Lanes<'_, T>, gx: &mut [Option<Slot<'_, T>>]) {
         if let Some(slot) = &mut gx[0] {
-            self.pull_x(cx, gy, Lanes::new(p.x[1], 1), slot);
+            self.pull_x(cx.par, gy, Lanes::new(p.x[1], 1), slot);
         }
         if let Some(slot) = &mut gx[1] {
-            self.pull_w(cx, gy, Lanes::new(p.x[0], 1), slot);
+            self.pull_w(cx.par, gy, Lanes::new(p.x[0], 1), slot);
         }
         if let Some(Some(slot)) = gx.get_mut(2) {
             pull_bias(gy, slot);
@@ -168,11 +168,11 @@ impl<T: Real> Op<T> for Affine {
         let gy = Lanes::new(cotangent.gy, 1);
         if let Some(slot) = &mut dgx[0] {
             let slope = dgy.map(|dgy| (dgy, Lanes::new(p.x[1], 1)));
-            pull_both(slot, slope, dx[1].map(|dw| (gy, dw)), |gy, w, slot| self.pull_x(cx, gy, w, slot));
+            pull_both(slot, slope, dx[1].map(|dw| (gy, dw)), |gy, w, slot| self.pull_x(cx.par, gy, w, slot));
         }
         if let Some(slot) = &mut dgx[1] {
             let slope = dgy.map(|dgy| (dgy, Lanes::new(p.x[0], 1)));
-            pull_both(slot, slope, dx[0].map(|dx| (gy, dx)), |gy, x, slot| self.pull_w(cx, gy, x, slot));
+            pull_both(slot, slope, dx[0].map(|dx| (gy, dx)), |gy, x, slot| self.pull_w(cx.par, gy, x, slot));
         }
         if let Some(Some(slot)) = dgx.get_mut(2) {
             match dgy {

@@ -7,9 +7,10 @@
 //! - X̄_n = Wᵀ ȳ_n, which is added up where it was read; W̄ = Σ_n ȳ_n X_nᵀ, b̄ = Σ_{n,pixels} ȳ_n
 //! - x̄̇ from Wᵀ ȳ̇_n + Ẇᵀ ȳ_n, W̄̇ = Σ_n ȳ̇_n X_nᵀ + ȳ_n Ẋ_nᵀ, b̄̇ = Σ ȳ̇_n
 //!
-//! Patches of one or a few images at a time are packed into scratch that stays in cache (Chellapilla 2006, "im2col"; a
-//! patch matrix of the whole batch would go through memory). With stride 1 the adjoint is itself a correlation, of ȳ with
-//! W turned round, which replaces adding up by packing. Lanes on W or ȳ share the patches of x: one product of K · O rows.
+//! X_n is seldom written out: in an image with zeros around it each of its rows is a shifted piece, and the products run on
+//! those. With stride 1 the adjoint is itself a correlation, of ȳ with W turned round. Where shifts don't serve (pointwise
+//! layers, tiny outputs, strided adjoints), patches of a few images at a time are packed into cache (Chellapilla 2006,
+//! "im2col"; for a whole batch they would go through memory). Lanes on W or ȳ share x: one product of K · O rows.
 
 use eigenlens_linalg::reduce::sum;
 use eigenlens_linalg::{Real, Write};

@@ -1,13 +1,14 @@
 //! W ⋆ x and its two contractions, on raw slices: what the convolutional layer is made of.
 //!
-//! Patches of one or a few images at a time are packed into scratch that stays in cache, and multiplied; see `ops/conv2d.rs`
-//! for the formulas.
+//! Three ways, by shape: a linear layer where the window covers the image, shifts of a padded image (`direct.rs`), or
+//! patches of one or a few images that are packed into scratch which stays in cache. Formulas are in `ops/conv2d.rs`.
 
 use eigenlens_linalg::{Par, Real, View, Write, gemm, gemm_strided, scratch};
 
 use super::Window;
+use super::direct::Layout;
 use crate::op::{Lanes, Slot};
-use crate::ops::copy_or_add;
+use crate::ops::{Affine, copy_or_add};
 
 /// Patches are packed until they fill this many bytes: about half of a second-level cache.
 const PACK_BYTES: usize = 1 << 20;
@@ -53,18 +54,30 @@ impl Correlation {
         }
     }
 
-    fn is_depthwise(&self) -> bool {
-        self.groups == self.input[0] && self.groups > 1
+    /// The layout for products without patches, unless too few of its columns count or an image is its own patches.
+    fn direct(&self, s: &Sizes) -> Option<Layout> {
+        if self.window.is_pointwise() {
+            return None;
+        }
+        self.layout(s).filter(|l| l.padded <= 2 * s.pixels)
+    }
+
+    /// The linear layer that this is if the window covers the whole image.
+    fn affine(&self, s: &Sizes) -> Option<Affine> {
+        let whole = self.window.kernel == s.from && s.pixels == 1 && self.window.padding == [0; 2];
+        (whole && self.groups == 1).then(|| Affine::new(s.rows, self.outputs))
     }
 
     /// The convolution from outputs to inputs that is the adjoint, if it is one.
     fn adjoint(&self) -> Option<Correlation> {
         let (w, span) = (self.window, self.window.span());
-        let fits = w.stride == [1; 2] && (0..2).all(|a| w.padding[a] < span[a]);
+        let s = self.sizes();
+        // Where the image is much larger than the output, most of the adjoint would multiply zeros.
+        let fits =
+            w.stride == [1; 2] && (0..2).all(|a| w.padding[a] < span[a]) && s.from[0] * s.from[1] <= 2 * s.pixels;
         fits.then(|| {
-            let to = self.sizes().to;
             let padding = [0, 1].map(|a| span[a] - 1 - w.padding[a]);
-            let input = [self.outputs, to[0], to[1]];
+            let input = [self.outputs, s.to[0], s.to[1]];
             Correlation { input, outputs: self.input[0], window: Window { padding, ..w }, groups: self.groups }
         })
     }
@@ -107,8 +120,11 @@ impl Correlation {
     /// y ← W ⋆ x; lanes on x, on W, or on neither.
     pub fn product<T: Real>(&self, par: Par, x: Lanes<'_, T>, w: Lanes<'_, T>, y: &mut [T], write: Write) {
         let s = self.sizes();
-        if self.is_depthwise() {
-            return self.product_by_planes(&s, x, w, y, write);
+        if let Some(affine) = self.affine(&s) {
+            return affine.product(par, x, w, y, write);
+        }
+        if let Some(layout) = self.direct(&s) {
+            return self.product_directly(&s, &layout, x, w, y, write);
         }
         let images = x.data.len() / s.image;
         let pack = self.pack_size::<T>(&s, images);
@@ -165,8 +181,8 @@ impl Correlation {
     /// x̄ ← the adjoint of W ⋆ · on ȳ; lanes on ȳ, on W, or on neither.
     pub fn pull_x<T: Real>(&self, par: Par, gy: Lanes<'_, T>, w: Lanes<'_, T>, gx: &mut Slot<'_, T>) {
         let s = self.sizes();
-        if self.is_depthwise() {
-            return self.pull_x_by_planes(&s, gy, w, gx);
+        if let Some(affine) = self.affine(&s) {
+            return affine.pull_x(par, gy, w, gx);
         }
         if let Some(adjoint) = self.adjoint() {
             return scratch::with(w.data.len(), |turned| {
@@ -217,11 +233,14 @@ impl Correlation {
             return;
         }
         let s = self.sizes();
+        if let Some(affine) = self.affine(&s) {
+            return affine.pull_w(par, gy, x, gw);
+        }
         if gw.write == Write::Set {
             gw.data.fill(T::ZERO);
         }
-        if self.is_depthwise() {
-            return self.pull_w_by_planes(&s, gy, x, gw);
+        if let Some(layout) = self.direct(&s) {
+            return self.pull_w_directly(&s, &layout, gy, x, gw);
         }
         let images = x.data.len() / s.image;
         let pack = self.pack_size::<T>(&s, images);

@@ -1,9 +1,9 @@
-//! One tap of a window on one plane: y += w · (what the tap reads), its transpose, and the sum that is the derivative by w.
+//! One tap of a window on one plane: y += w · (what the tap reads), and its transpose.
 
 use std::ops::Range;
 
 use eigenlens_linalg::Real;
-use eigenlens_linalg::reduce::{axpy, dot};
+use eigenlens_linalg::reduce::axpy;
 
 use super::Window;
 
@@ -59,23 +59,4 @@ pub(crate) fn add_transposed<T: Real>(
         1 => axpy(w, &gy[to], &mut gx[from]),
         _ => gx[from].iter_mut().step_by(stride).zip(&gy[to]).for_each(|(x, &y)| *x += w * y),
     });
-}
-
-/// Σ ȳ · x at the tap: the derivative by its weight.
-pub(crate) fn product<T: Real>(
-    window: &Window,
-    gy: &[T],
-    x: &[T],
-    input: [usize; 2],
-    output: [usize; 2],
-    tap: [usize; 2],
-) -> T {
-    let (stride, mut sum) = (window.stride[1], T::ZERO);
-    rows(window, input, output, tap, |from, to| {
-        sum += match stride {
-            1 => dot(&gy[to], &x[from]),
-            _ => gy[to].iter().zip(x[from].iter().step_by(stride)).map(|(&y, &x)| y * x).sum(),
-        };
-    });
-    sum
 }
