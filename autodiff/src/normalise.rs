@@ -27,6 +27,7 @@ use eigenlens_linalg::elementwise::update;
 use eigenlens_linalg::{Real, Write, reduce, scratch};
 
 use crate::channels::{Combine, dots, scale, spread, sums};
+use crate::family::fill_unwritten;
 use crate::op::{Cotangent, Cx, Lanes, Op, Primal, Shape, Slot};
 
 pub use groups::Groups;
@@ -188,6 +189,9 @@ impl<T: Real, N: Norm> Op<T> for Normalised<N> {
     fn eval(&self, cx: &Cx, x: &[&[T]], y: &mut [T], saved: &mut [T]) {
         let at = self.0.groups(y.len());
         let (gain, bias) = (x.get(1), x.get(2));
+        if y.is_empty() {
+            return;
+        }
         let (stats, xhat) = saved.split_at_mut(3 * at.count);
         scratch::with(2 * at.len, |buffer: &mut [T]| {
             let (buffer, out) = buffer.split_at_mut(at.len);
@@ -257,6 +261,9 @@ impl<T: Real, N: Norm> Op<T> for Normalised<N> {
         let at = self.0.groups(p.y.len());
         let cached = Cached::saved(p.saved, at.count);
         let (along, pulled) = bent.split_at_mut(at.count);
+        if gy.is_empty() {
+            return;
+        }
         scratch::with(2 * at.len, |buffer: &mut [T]| {
             let (buffer, h) = buffer.split_at_mut(at.len);
             for g in 0..at.count {
@@ -282,11 +289,14 @@ impl<T: Real, N: Norm> Op<T> for Normalised<N> {
         let get = |i: usize| dx.get(i).copied().flatten();
         let gain = p.x.get(1).copied();
         let lanes = dgy.or(get(0)).or(get(1)).map_or(0, |l| l.lanes);
+        if p.y.is_empty() {
+            return fill_unwritten(dgx);
+        }
         let table = at.count * at.channels;
         scratch::with(6 * at.len + 2 * table, |buffer: &mut [T]| {
             let (buffer, tables) = buffer.split_at_mut(6 * at.len);
             let (gains, biases) = tables.split_at_mut(table);
-            let mut parts = buffer.chunks_exact_mut(at.len.max(1));
+            let mut parts = buffer.chunks_exact_mut(at.len);
             let [b0, b1, b2, h, moved, out] = std::array::from_fn(|_| parts.next().expect("six parts"));
             for k in 0..lanes {
                 for g in 0..at.count {

@@ -2,6 +2,7 @@
 
 use eigenlens_linalg::{Real, Write, reduce};
 
+use crate::channels::put;
 use crate::op::Cx;
 
 /// Which values of a tensor form a group, and which entry of γ and β belongs to each.
@@ -33,6 +34,12 @@ impl Groups {
             return &data[g * self.len..(g + 1) * self.len];
         }
         let run = (self.len / cx.batch.max(1)).max(1);
+        if run == 1 {
+            // Single values: a strided loop, where a copy of each as a slice would cost ten times as much.
+            let column = data.iter().skip(g).step_by(self.count);
+            buffer.iter_mut().zip(column).for_each(|(out, &x)| *out = x);
+            return buffer;
+        }
         for (b, out) in buffer.chunks_exact_mut(run).enumerate() {
             out.copy_from_slice(&data[self.run(cx, g, b)]);
         }
@@ -45,6 +52,10 @@ impl Groups {
             return copy(group, &mut data[g * self.len..(g + 1) * self.len], write);
         }
         let run = (self.len / cx.batch.max(1)).max(1);
+        if run == 1 {
+            let column = data.iter_mut().skip(g).step_by(self.count);
+            return column.zip(group).for_each(|(out, &x)| put(out, x, write));
+        }
         for (b, part) in group.chunks_exact(run).enumerate() {
             copy(part, &mut data[self.run(cx, g, b)], write);
         }

@@ -132,6 +132,19 @@ fn groups_without_variance_stay_finite() {
 }
 
 #[test]
+fn no_samples_are_no_panic() {
+    let op = Normalised(BatchNorm { channels: 2, eps: EPS });
+    let x = vec![vec![], vec![1.0; 2], vec![0.0; 2]];
+    let (y, saved) = eval::<f64>(&op, 0, &x, 0);
+    let slices: Vec<&[f64]> = x.iter().map(Vec::as_slice).collect();
+    let mut out = [f64::NAN; 2];
+    let slot = Slot { data: &mut out, lanes: 1, write: Write::Set };
+    let p = Primal { x: &slices, y: &y, saved: &saved };
+    op.vjp(&Cx { batch: 0, par: Par::Seq }, p, Lanes::new(&[], 1), &mut [None, Some(slot), None]);
+    assert_eq!(out, [0.0; 2]);
+}
+
+#[test]
 fn a_large_mean_does_not_drown_the_variance() {
     let features = 64;
     let op = Normalised(LayerNorm { features, eps: 1e-5 });

@@ -200,3 +200,62 @@ fn shapes_that_do_not_meet_are_refused() {
     refused(&Product(ScaleBy), &with(&[2, 3], &[2]), "one value");
     refused(&Embedding { vocabulary: 4, features: 3 }, &with(&[2], &[3, 3]), "(4, 3)");
 }
+
+/// An embedding whose pull-back keeps only the last of several equal indices.
+#[derive(Debug)]
+struct Forgetful(Embedding);
+
+impl Op<f64> for Forgetful {
+    fn name(&self) -> &'static str {
+        "mutant"
+    }
+    fn output_shape(&self, inputs: &[Shape]) -> Result<Shape, String> {
+        Op::<f64>::output_shape(&self.0, inputs)
+    }
+    fn differentiable(&self, i: usize) -> bool {
+        i == 1
+    }
+    fn couples(&self, _i: usize, _j: usize) -> bool {
+        false
+    }
+    fn eval(&self, cx: &Cx, x: &[&[f64]], y: &mut [f64], saved: &mut [f64]) {
+        self.0.eval(cx, x, y, saved);
+    }
+    fn jvp(&self, cx: &Cx, p: Primal<'_, f64>, dx: &[Option<Lanes<'_, f64>>], dy: &mut [f64]) {
+        self.0.jvp(cx, p, dx, dy);
+    }
+    fn vjp(&self, _cx: &Cx, p: Primal<'_, f64>, gy: Lanes<'_, f64>, gx: &mut [Option<Slot<'_, f64>>]) {
+        let (Some(slot), d) = (&mut gx[1], self.0.features) else { return };
+        if slot.write == Write::Set {
+            slot.data.fill(0.0);
+        }
+        for k in 0..gy.lanes {
+            for (&index, gy) in p.x[0].iter().zip(gy.lane(k).chunks_exact(d)) {
+                slot.lane(k)[index as usize * d..][..d].copy_from_slice(gy);
+            }
+        }
+    }
+    fn vjp_jvp(
+        &self,
+        cx: &Cx,
+        p: Primal<'_, f64>,
+        _cotangent: Cotangent<'_, f64>,
+        _dx: &[Option<Lanes<'_, f64>>],
+        dgy: Option<Lanes<'_, f64>>,
+        dgx: &mut [Option<Slot<'_, f64>>],
+    ) {
+        match dgy {
+            Some(dgy) => self.vjp(cx, p, dgy, dgx),
+            None => crate::family::fill_unwritten(dgx),
+        }
+    }
+}
+
+#[test]
+fn an_embedding_that_forgets_equal_indices_is_rejected() {
+    let inputs = vec![(Shape::batched(&[5]), Sample::Label(2)), (Shape::fixed(&[2, 3]), Sample::Normal)];
+    let op = Forgetful(Embedding { vocabulary: 2, features: 3 });
+    let report = check_op("mutant", &op, &inputs, 2, 7);
+    let bad: Vec<_> = report.failures().map(|r| r.check).collect();
+    assert!(bad.contains(&"<w, Jv> = <J'w, v>"), "{bad:?}");
+}
