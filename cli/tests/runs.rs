@@ -361,3 +361,23 @@ fn a_run_without_its_report_is_not_called_finished() {
     assert!(error.contains("report.html"), "{error}");
     assert_eq!(json(&manifest)["status"], "failed");
 }
+
+#[test]
+fn what_odd_labels_are_taken_for_is_said_aloud() {
+    let dir = with("[data]\ncsv = \"own.csv\"\n[model]\nhidden = [3]\n[train]\nepochs = 1\n");
+    let table = |label: &dyn Fn(usize) -> String| {
+        let rows: Vec<String> = (0..60).map(|i| format!("{},{},{}", i % 7, i * i % 11, label(i))).collect();
+        std::fs::write(dir.path().join("own.csv"), format!("a,b,y\n{}\n", rows.join("\n"))).unwrap();
+    };
+    table(&|i| if i == 5 { "7".into() } else { (i % 3).to_string() });
+    let output = run_in(dir.path(), &["run", "run.toml", "--out", "one"]);
+    fine(&output);
+    assert!(stderr(&output).contains("4 classes (rows): 0 (20), 1 (20), 2 (19), 7 (1)"), "{}", stderr(&output));
+    table(&|i| if i == 5 { "1.5".into() } else { (i % 3).to_string() });
+    let output = run_in(dir.path(), &["run", "run.toml", "--out", "two"]);
+    fine(&output);
+    assert!(stderr(&output).contains("taken as numbers (regression)"), "{}", stderr(&output));
+    table(&|_| "0".into());
+    let error = refusal(&run_in(dir.path(), &["run", "run.toml", "--out", "three"]));
+    assert!(error.contains("every target is 0"), "{error}");
+}

@@ -27,7 +27,7 @@
 //!   hold is added.
 //! - Counts integrate a step, where no estimate is safe: it is the Chebyshev–Markov–Stieltjes bound. Zero eigenvalues in
 //!   great number make it large, and then the count is in fact unknown.
-//! - `k_h_half` depends on the number of nodes by definition; its error is that of the probes.
+//! - `k_h_half` is left out: square roots near zero converge so slowly that the error of the probes says nothing.
 //!
 //! `condition` and `power_law_slope` need single eigenvalues inside the spectrum and are left out; so is all that needs λ_1
 //! or λ_p, when no extreme pairs are known, and `outliers`, unless the leading pairs are known and their residuals decide it.
@@ -255,7 +255,9 @@ impl List<'_> {
         self.put_sum("negative_count", c, SETTLED, c.negative_error, |s| s[at::NEGATIVE_COUNT]);
         self.put_sum("negative_fraction", c, SETTLED, c.negative_error / p, |s| s[at::NEGATIVE_COUNT] / p);
         self.put_sum("negative_mass", c, SMOOTH, hidden, |s| s[at::NEGATIVE_MASS] / s[at::NUCLEAR]);
-        self.put_sum("k_h_half", c, SETTLED, 0.0, |s| s[at::NEGATIVE_ROOTS] / s[at::POSITIVE_ROOTS]);
+        if c.exact {
+            self.put_sum("k_h_half", c, SETTLED, 0.0, |s| s[at::NEGATIVE_ROOTS] / s[at::POSITIVE_ROOTS]);
+        }
         self.put_sum("entropy", c, SMOOTH, 0.0, entropy);
         self.put_sum("skewness", c, 3, 0.0, |s| sums::skewness_and_kurtosis(s, p).0);
         self.put_sum("kurtosis", c, 4, 0.0, |s| sums::skewness_and_kurtosis(s, p).1);

@@ -93,7 +93,7 @@ pub struct Data {
     pub test: f64,
     /// Scaling of the inputs.
     pub standardize: Standardize,
-    /// Use at most this many samples, drawn by the seed.
+    /// Train on at most this many samples, drawn by the seed; validation and test part stay whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
 }

@@ -37,6 +37,9 @@ fn scores(s: Score) -> Scores {
 /// The whole run; see the module above.
 pub fn run(config: &Config, argv: &[String], resume: bool, progress: &Progress) -> Result<Finished> {
     let setup = setup(config)?;
+    if let Some(note) = &setup.note {
+        progress.say(note);
+    }
     // Whatever can be refused is refused before there is a directory.
     training(config, setup.train.n)?;
     memory::check(config, &setup)?;

@@ -29,6 +29,8 @@ pub struct Setup {
     pub summary: DatasetSummary,
     /// The network.
     pub spec: ModelSpec,
+    /// What the program took the user's targets for, if they didn't say.
+    pub note: Option<String>,
     /// Training, validation and test samples; the last two may be missing.
     pub train: Samples,
     /// Validation samples.
@@ -64,6 +66,33 @@ fn load(config: &Config) -> Result<Dataset> {
     data::load(&source).map_err(failure)
 }
 
+/// What the targets of the user's own data were taken for, to be said aloud: one odd label changes the task or the outputs.
+///
+/// # Errors
+/// Targets that are all the same.
+fn taken_as(config: &Config, data: &Dataset) -> Result<Option<String>> {
+    let own = !matches!(config.data.source(), DataSource::Builtin(_));
+    match &data.targets {
+        Targets::Values { values, outputs, .. } => {
+            let constant = |c: usize| values.iter().skip(c).step_by(*outputs).all(|v| *v == values[c]);
+            if own && !values.is_empty() && (0..*outputs).all(constant) {
+                return Err(Failure::new(format!("every target is {}: there is nothing to learn", values[0]))
+                    .hint("look at the target column of the data"));
+            }
+            let said = config.data.task.is_some() || !own;
+            Ok((!said)
+                .then(|| "targets taken as numbers (regression); data.task = \"classification\" says otherwise".into()))
+        }
+        Targets::Classes { labels, names } => {
+            let count = |c: usize| labels.iter().filter(|&&l| l as usize == c).count();
+            let classes: Vec<String> =
+                names.iter().enumerate().take(12).map(|(c, name)| format!("{name} ({})", count(c))).collect();
+            let more = if names.len() > 12 { ", …" } else { "" };
+            Ok(own.then(|| format!("{} classes (rows): {}{more}", names.len(), classes.join(", "))))
+        }
+    }
+}
+
 /// Reads, splits and scales the data, and builds the network's description.
 ///
 /// # Errors
@@ -79,6 +108,7 @@ pub fn setup(config: &Config) -> Result<Setup> {
         None => Loss::Mse,
     };
     let outputs = if loss == Loss::Bce && classification && data.outputs() == 2 { 1 } else { data.outputs() };
+    let note = taken_as(config, &data)?;
     let fractions = Fractions { validation: config.data.validation, test: config.data.test };
     let mut parts = split(&data, fractions, config.seed).map_err(failure)?;
     if let Some(limit) = config.data.limit {
@@ -128,6 +158,7 @@ pub fn setup(config: &Config) -> Result<Setup> {
             origin: info.map(|i| i.origin.clone()),
         },
         spec,
+        note,
         train: samples(&parts.train)?,
         validation: optional(&parts.validation)?,
         test: optional(&parts.test)?,

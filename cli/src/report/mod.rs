@@ -12,7 +12,7 @@ mod tests;
 mod text;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Failure, Result};
 use crate::files::read_text;
@@ -87,12 +87,18 @@ pub fn write(run: &RunDir) -> Result<PathBuf> {
     let result = RunResult::from_json(&read_text(&path)?, &path.display().to_string())?;
     let mut spectra = BTreeMap::new();
     for name in result.snapshots.iter().flat_map(|s| &s.layers).filter_map(|l| l.spectrum.as_ref()) {
+        // A result from elsewhere must not make the program read what is not in its directory.
+        if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(Failure::new(format!("the spectrum `{name}` is outside of the run directory"))
+                .at(path.display())
+                .hint("the file was changed by hand; repeat the run"));
+        }
         let path = run.file(name);
         let bytes = std::fs::read(&path).map_err(|e| Failure::io("read the spectrum", &path, &e))?;
         spectra.insert(name.clone(), Spectrum::from_npz(&bytes, &path.display().to_string())?);
     }
     let config = run.config_text()?;
-    let tau = run.config().map_or(crate::config::Spectra::default().tau, |c| c.spectra.tau);
+    let tau = run.config()?.spectra.tau;
     let html = render(&Input { result: &result, spectra: &spectra, manifest: run.manifest(), config: &config, tau })?;
     run.write(REPORT, html.as_bytes())?;
     Ok(run.file(REPORT))

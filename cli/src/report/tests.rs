@@ -98,3 +98,26 @@ fn a_run_directory_gets_its_report() {
     let error = write(&run).unwrap_err();
     assert!(error.what().starts_with("the spectrum can't be read"), "{error}");
 }
+
+#[test]
+fn a_result_that_points_out_of_its_directory_is_refused() {
+    let base = tempfile::tempdir().unwrap();
+    let (mut result, _) = example::run();
+    for outside in ["../../x.npz", "/etc/passwd"] {
+        result.snapshots[0].layers[0].spectrum = Some(outside.to_owned());
+        let config = Config::parse(None, &[], &["digits"]).unwrap();
+        let run = RunDir::create(&config, &["eigenlens".into(), "run".into()], base.path()).unwrap();
+        run.write(RESULT, result.to_json().as_bytes()).unwrap();
+        let error = write(&run).unwrap_err();
+        assert!(error.what().contains("outside of the run directory"), "{error}");
+    }
+}
+
+#[test]
+fn names_are_escaped() {
+    let (mut result, spectra) = example::run();
+    for snapshot in &mut result.snapshots {
+        snapshot.layers[0].name = "<script>alert(1)</script>".to_owned();
+    }
+    assert!(!page(&result, &spectra).contains("<script>alert"));
+}

@@ -316,7 +316,6 @@ fn quadratures_that_see_every_eigenvalue_give_the_exact_sums_without_error() {
         "negative_count",
         "negative_fraction",
         "negative_mass",
-        "k_h_half",
         "entropy",
         "gini",
         "skewness",
