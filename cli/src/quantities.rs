@@ -1,5 +1,7 @@
 //! How quantities are shown: order, symbol, a short explanation. The keys are those of `metrics.csv` and `result.json`.
 
+use crate::results::{LayerResult, Measured};
+
 /// How many digits make sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -83,9 +85,45 @@ pub fn order(key: &str) -> (usize, String, u32) {
     (place, if number == 0 { key } else { name }.to_owned(), number)
 }
 
+/// A quantity of a layer as it is shown: what rounding alone can make is 0. The files keep the number.
+///
+/// An eigenvalue solver on p parameters leaves errors of about p ε |λ|max in every eigenvalue, p times that in their sum.
+pub fn settled(key: &str, layer: &LayerResult) -> Option<Measured> {
+    let m = *layer.get(key)?;
+    let p = layer.parameters as f64;
+    let size = |key: &str| layer.get(key).map_or(0.0, |m| m.value.abs());
+    let noise = p * f64::EPSILON * size("lambda_max").max(size("lambda_min"));
+    let limit = match key {
+        "lambda_max" | "lambda_min" | "mean_curvature" => noise,
+        "trace" => p * noise,
+        "negative_mass" if size("nuclear") > 0.0 => p * noise / size("nuclear"),
+        "negative_mass" | "r_e" => p * f64::EPSILON,
+        _ => 0.0,
+    };
+    // A number with a larger error speaks for itself.
+    Some(if m.value.abs() <= limit && m.error().is_none_or(|e| e <= limit) { Measured::exact(0.0) } else { m })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rounding_noise_is_shown_as_zero_and_what_is_larger_as_it_is() {
+        let layer = |lambda_min: f64, negative_mass: f64| {
+            let numbers =
+                [("lambda_max", 0.8), ("lambda_min", lambda_min), ("negative_mass", negative_mass), ("nuclear", 5.0)];
+            LayerResult::new("a", "", 100, "", numbers.map(|(k, v)| (k.to_owned(), Measured::exact(v))))
+        };
+        let zeros = layer(-6.828e-18, 2.69e-16);
+        assert_eq!(settled("lambda_min", &zeros).unwrap().value, 0.0);
+        assert_eq!(settled("negative_mass", &zeros).unwrap().value, 0.0);
+        assert_eq!(zeros.lambda_min, Some(-6.828e-18), "the number itself stays");
+        let real = layer(-1e-9, 1e-6);
+        assert_eq!(settled("lambda_min", &real).unwrap().value, -1e-9);
+        assert_eq!(settled("negative_mass", &real).unwrap().value, 1e-6);
+        assert!(settled("trace", &real).is_none());
+    }
 
     #[test]
     fn keys_are_unique_and_sort_as_listed() {

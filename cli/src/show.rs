@@ -6,7 +6,7 @@ use crate::args::Format;
 use crate::config::Task;
 use crate::error::{Failure, Result};
 use crate::numbers::{grouped, measured, significant};
-use crate::quantities::{Form, shown};
+use crate::quantities::{Form, settled, shown};
 use crate::results::{Measured, RunResult, Snapshot, metrics_csv};
 use crate::table::{Kind, Table};
 
@@ -94,7 +94,7 @@ pub fn run(result: &RunResult, directory: &str, report: &str, format: Format, wi
 
 /// One row per snapshot: scores, Φ, the largest eigenvalue of each layer.
 fn over_training(result: &RunResult) -> Table {
-    let quality = if result.train.r2.is_some() { "R²" } else { "accuracy" };
+    let quality = if result.dataset.task == Task::Regression { "R²" } else { "accuracy" };
     let mut table = Table::new()
         .column("epoch", Kind::Number, 255)
         .column("train loss", Kind::Number, 200)
@@ -107,15 +107,20 @@ fn over_training(result: &RunResult) -> Table {
     for s in &result.snapshots {
         let loss = s.train.loss.map_or("–".to_owned(), |x| significant(x, 3));
         let test = s.test.and_then(|t| t.quality());
-        let test = match (test, result.train.r2) {
+        let test = match (test, result.dataset.task) {
             (None, _) => "–".to_owned(),
-            (Some(r2), Some(_)) => significant(r2, 3),
-            (Some(accuracy), None) => format!("{:.1} %", 100.0 * accuracy),
+            (Some(r2), Task::Regression) => significant(r2, 3),
+            (Some(accuracy), Task::Classification) => format!("{:.1} %", 100.0 * accuracy),
         };
         let mut cells = vec![s.epoch.to_string(), loss, test, or_dash(s.phi.as_ref(), Form::Share)];
         for name in &names {
             let layer = s.layers.iter().find(|l| l.name == *name);
-            cells.push(layer.and_then(|l| l.lambda_max).map_or("–".to_owned(), |x| significant(x, 3)));
+            cells.push(
+                layer
+                    .and_then(|l| settled("lambda_max", l))
+                    .map(|m| m.value)
+                    .map_or("–".to_owned(), |x| significant(x, 3)),
+            );
         }
         table.row(cells);
     }
@@ -145,7 +150,7 @@ fn layers(snapshot: &Snapshot) -> Table {
     for layer in &snapshot.layers {
         let mut cells = vec![layer.name.clone(), layer.kind.clone(), grouped(layer.parameters)];
         for (key, _) in &there {
-            cells.push(or_dash(layer.get(key), shown(key).map_or(Form::Number, |s| s.form)));
+            cells.push(or_dash(settled(key, layer).as_ref(), shown(key).map_or(Form::Number, |s| s.form)));
         }
         cells.push(layer.route.clone());
         table.row(cells);

@@ -171,3 +171,35 @@ fn two_programs_do_not_work_in_one_directory() {
     let text = refusal(&run_in(base.path(), &["run", "run.toml", "--resume", "-q"]));
     assert!(text.contains("the run there is finished"), "{text}");
 }
+
+/// Training that takes for ever, on a file.
+fn endless(base: &Path) -> (Child, PathBuf) {
+    let table: String = (0..60).map(|i| format!("{},{},{}\n", i % 7, i % 11, i % 2)).collect();
+    std::fs::write(base.join("own.csv"), format!("a,b,target\n{table}")).unwrap();
+    let config =
+        "out = 'run'\ndata.csv = 'own.csv'\ntrain.epochs = 10000000\nsnapshots.epochs = [0, 3]\nmodel.hidden = [3]";
+    std::fs::write(base.join("run.toml"), config).unwrap();
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin("eigenlens"));
+    command.args(["run", "run.toml", "-q"]).current_dir(base).stdout(Stdio::null()).stderr(Stdio::null());
+    (command.spawn().unwrap(), base.join("run"))
+}
+
+#[test]
+fn snapshots_are_written_at_their_epoch_and_other_data_are_not_gone_on_with() {
+    let base = tempfile::tempdir().unwrap();
+    let (mut child, run) = endless(base.path());
+    let since = Instant::now();
+    while entries(run.join("snapshots"), ".safetensors") < 2 && since.elapsed() < Duration::from_secs(60) {
+        assert!(child.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(run.join("snapshots/001-epoch-00003.safetensors").is_file());
+    // One number of the file.
+    let table = std::fs::read_to_string(base.path().join("own.csv")).unwrap();
+    std::fs::write(base.path().join("own.csv"), table.replacen("3,3,1", "3,4,1", 1)).unwrap();
+    let text = refusal(&run_in(base.path(), &["run", "run.toml", "--resume", "-q"]));
+    assert!(text.contains("the data have changed since the run began"), "{text}");
+    assert!(json(&run.join("manifest.json"))["resumed"].is_null(), "nothing was changed");
+}

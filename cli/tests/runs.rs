@@ -329,6 +329,72 @@ fn what_does_not_fit_the_memory_is_refused_before_there_is_a_directory() {
     }
 }
 
+/// A NumPy file of version 1.
+fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}\n");
+    let length = (header.len() as u16).to_le_bytes();
+    [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), data].concat()
+}
+
+#[test]
+fn two_numpy_files_are_trained_on() {
+    let dir = with("data = { npy = 'x.npy', npy_targets = 'y.npy' }\nmodel.hidden = [3]\ntrain.epochs = 2");
+    let x: Vec<u8> = (0..80).flat_map(|i| f64::from(i * 37 % 101).to_le_bytes()).collect();
+    std::fs::write(dir.path().join("x.npy"), npy("<f8", "40, 2", &x)).unwrap();
+    let labels =
+        |stray: i64| -> Vec<u8> { (0..40).flat_map(|i| if i == 5 { stray } else { i % 2 }.to_le_bytes()).collect() };
+    std::fs::write(dir.path().join("y.npy"), npy("<i8", "40,", &labels(1))).unwrap();
+    let output = run_in(dir.path(), &["run", "run.toml", "--out", "a"]);
+    fine(&output);
+    assert!(stderr(&output).contains("2 classes (rows): 0 (20), 1 (20)\n"), "{}", stderr(&output));
+    assert_eq!(json(&dir.path().join("a/result.json"))["dataset"]["outputs"], 2);
+    std::fs::write(dir.path().join("y.npy"), npy("<i8", "40,", &labels(-1))).unwrap();
+    let text = refusal(&run_in(dir.path(), &["run", "run.toml", "--out", "b"]));
+    assert!(text.contains("y.npy") && text.contains("row 5") && text.contains("class label -1"), "{text}");
+    let text = refusal(&run_in(dir.path(), &["run", "--set", "data.npy=x.npy", "--out", "b"]));
+    assert!(text.contains("`data.npy` is given without `data.npy_targets`"), "{text}");
+    assert!(!dir.path().join("b").exists());
+}
+
+#[test]
+fn a_regression_whose_test_part_has_no_variance_is_still_a_regression() {
+    let dir = with("data.csv = 'own.csv'\ndata.task = 'regression'\nmodel.hidden = [3]\ntrain.epochs = 1");
+    // One row in a hundred differs, and with this seed it is not in the training part.
+    let of = |odd: usize| -> String {
+        let rows: String = (0..20).map(|i| format!("{},{}\n", i % 7, if i == odd { 1 } else { 0 })).collect();
+        format!("a,target\n{rows}")
+    };
+    for odd in 0..20 {
+        std::fs::write(dir.path().join("own.csv"), of(odd)).unwrap();
+        let output = run_in(dir.path(), &["run", "run.toml", "--out", &odd.to_string(), "-q"]);
+        fine(&output);
+        assert!(stdout(&output).contains("test R²"), "{}", stdout(&output));
+    }
+}
+
+#[test]
+fn a_damaged_or_foreign_run_directory_gets_no_report() {
+    let dir = with(DIGITS);
+    fine(&run_in(dir.path(), &["run", "run.toml", "--out", "a", "-q"]));
+    let (config, result) = (dir.path().join("a/config.toml"), dir.path().join("a/result.json"));
+    let whole = std::fs::read_to_string(&config).unwrap();
+    // In the middle of a word, and between two sections.
+    for end in [whole.find("epochs").unwrap() + 3, whole.find("[train").unwrap()] {
+        std::fs::write(&config, &whole[..end]).unwrap();
+        let text = refusal(&run_in(dir.path(), &["report", "a"]));
+        assert!(text.contains("config.toml"), "{text}");
+    }
+    std::fs::write(&config, &whole).unwrap();
+    let numbers = std::fs::read_to_string(&result).unwrap();
+    std::fs::copy(dir.path().join("a/spectra/000-fc1.npz"), dir.path().join("outside.npz")).unwrap();
+    let absolute = dir.path().join("outside.npz").display().to_string();
+    for path in ["../outside.npz", "spectra/../../outside.npz", &absolute] {
+        std::fs::write(&result, numbers.replace("spectra/000-fc1.npz", path)).unwrap();
+        let text = refusal(&run_in(dir.path(), &["report", "a"]));
+        assert!(text.contains("outside of the run directory"), "{text}");
+    }
+}
+
 #[test]
 fn a_senseless_number_of_threads_is_refused() {
     let dir = tempdir().unwrap();

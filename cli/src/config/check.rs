@@ -83,6 +83,7 @@ impl Check<'_> {
             ("data.name", d.name.is_some()),
             ("data.csv", d.csv.is_some()),
             ("data.idx", d.idx.is_some()),
+            ("data.npy", d.npy.is_some()),
             ("data.npz", d.npz.is_some()),
         ];
         let given: Vec<&str> = given.iter().filter(|g| g.1).map(|g| g.0).collect();
@@ -104,6 +105,13 @@ impl Check<'_> {
             return Err(self
                 .fail(given, format!("`{given}` is given without `{missing}`"))
                 .hint("IDX keeps inputs and labels in two files: name both"));
+        }
+        if d.npy.is_some() != d.npy_targets.is_some() {
+            let (given, missing) =
+                if d.npy.is_some() { ("data.npy", "data.npy_targets") } else { ("data.npy_targets", "data.npy") };
+            return Err(self
+                .fail(given, format!("`{given}` is given without `{missing}`"))
+                .hint("an NPY file holds one array: name the file of inputs and the file of targets"));
         }
         let file = d.csv.is_some() || d.npz.is_some();
         self.foreign(

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {
-    /// Integer class labels 0..C-1 (or class names in a CSV).
+    /// Integer class labels 0..C-1. In a CSV any whole numbers or texts may name the classes.
     Classification,
     /// One or more numbers.
     Regression,
@@ -40,7 +40,7 @@ pub enum Part {
     Test,
 }
 
-/// Where the samples come from: exactly one of `name`, `csv`, `idx` and `npz`.
+/// Where the samples come from: exactly one of `name`, `csv`, `idx`, `npy` and `npz`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DataSource {
     /// A data set that comes with the program, by name.
@@ -53,6 +53,13 @@ pub enum DataSource {
         images: PathBuf,
         /// Labels.
         labels: PathBuf,
+    },
+    /// Two NumPy files.
+    Npy {
+        /// Inputs, one row per sample.
+        inputs: PathBuf,
+        /// Targets.
+        targets: PathBuf,
     },
     /// A NumPy archive with one array of inputs and one of targets.
     Npz(PathBuf),
@@ -74,6 +81,12 @@ pub struct Data {
     /// The IDX file of labels that belongs to `idx`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idx_labels: Option<PathBuf>,
+    /// A NumPy file of inputs, one row per sample.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub npy: Option<PathBuf>,
+    /// The NumPy file of targets that belongs to `npy`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub npy_targets: Option<PathBuf>,
     /// A NumPy archive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub npz: Option<PathBuf>,
@@ -105,6 +118,8 @@ impl Default for Data {
             csv: None,
             idx: None,
             idx_labels: None,
+            npy: None,
+            npy_targets: None,
             npz: None,
             target: None,
             inputs: None,
@@ -119,7 +134,7 @@ impl Default for Data {
 
 impl Data {
     pub(super) fn fill(&mut self) {
-        if self.csv.is_none() && self.idx.is_none() && self.npz.is_none() {
+        if self.csv.is_none() && self.idx.is_none() && self.npy.is_none() && self.npz.is_none() {
             self.name.get_or_insert_with(|| "digits".to_owned());
         }
     }
@@ -130,6 +145,8 @@ impl Data {
             DataSource::Csv(path.clone())
         } else if let (Some(images), Some(labels)) = (&self.idx, &self.idx_labels) {
             DataSource::Idx { images: images.clone(), labels: labels.clone() }
+        } else if let (Some(inputs), Some(targets)) = (&self.npy, &self.npy_targets) {
+            DataSource::Npy { inputs: inputs.clone(), targets: targets.clone() }
         } else if let Some(path) = &self.npz {
             DataSource::Npz(path.clone())
         } else {
@@ -142,7 +159,10 @@ impl Data {
     pub fn short_name(&self) -> String {
         let path = match self.source() {
             DataSource::Builtin(name) => PathBuf::from(name),
-            DataSource::Csv(path) | DataSource::Npz(path) | DataSource::Idx { images: path, .. } => path,
+            DataSource::Csv(path)
+            | DataSource::Npz(path)
+            | DataSource::Idx { images: path, .. }
+            | DataSource::Npy { inputs: path, .. } => path,
         };
         let name = path.file_name().map_or(String::new(), |n| n.to_string_lossy().into_owned());
         let stem = name.trim_start_matches('.').split('.').next().unwrap_or("");

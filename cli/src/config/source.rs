@@ -50,15 +50,16 @@ impl Override {
 
 /// What setting a key of a section on the command line removes from what the file gives there: options that exclude
 /// each other. The command line wins, as it does for a single key.
-const REPLACES: [(&str, &str, &[&str]); 8] = [
+const REPLACES: [(&str, &str, &[&str]); 9] = [
     ("snapshots", "count", &["epochs"]),
     ("snapshots", "epochs", &["count"]),
     ("model", "layers", &["hidden", "activation", "init", "bias"]),
     ("model", "hidden", &["layers"]),
-    ("data", "name", &["csv", "idx", "idx_labels", "npz", "target", "inputs"]),
-    ("data", "csv", &["name", "idx", "idx_labels", "npz", "target", "inputs"]),
-    ("data", "idx", &["name", "csv", "npz", "target", "inputs"]),
-    ("data", "npz", &["name", "csv", "idx", "idx_labels", "target"]),
+    ("data", "name", &["csv", "idx", "idx_labels", "npy", "npy_targets", "npz", "target", "inputs"]),
+    ("data", "csv", &["name", "idx", "idx_labels", "npy", "npy_targets", "npz", "target", "inputs"]),
+    ("data", "idx", &["name", "csv", "npy", "npy_targets", "npz", "target", "inputs"]),
+    ("data", "npy", &["name", "csv", "idx", "idx_labels", "npz", "target", "inputs"]),
+    ("data", "npz", &["name", "csv", "idx", "idx_labels", "npy", "npy_targets", "target"]),
 ];
 
 /// Keys where a name is short for a table with that `kind`.

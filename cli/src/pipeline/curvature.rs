@@ -1,5 +1,6 @@
 //! The layer-wise picture at every snapshot: what is finished already is taken over, the rest computed.
 
+use std::path::Path;
 use std::time::Instant;
 
 use eigenlens_autodiff::Order;
@@ -10,8 +11,9 @@ use eigenlens_hessian::layerwise::layer;
 use eigenlens_hessian::slq::SlqOptions;
 use eigenlens_hessian::spectrum::Spectrum;
 use eigenlens_linalg::Real;
-use eigenlens_nets::model::{Layer, State};
+use eigenlens_nets::model::{Buffer, Layer, State};
 use eigenlens_nets::objective::{Cut, Kind, Reduction};
+use eigenlens_nets::snapshot::{self, SnapshotError};
 use eigenlens_nets::{Model, Objective};
 
 use super::setup::{Setup, failure};
@@ -27,10 +29,8 @@ pub struct Kept {
     pub epoch: usize,
     /// Optimiser steps completed.
     pub step: u64,
-    /// File of the weights.
+    /// File of the weights and running averages.
     pub file: String,
-    /// The weights and running averages.
-    pub state: State<f64>,
     /// On the training, validation and test part.
     pub scores: [Option<Scores>; 3],
 }
@@ -92,12 +92,16 @@ pub fn analyse<T: Real>(
     let between = between(config);
     let with_phi = between.probes > 0 || model.len() <= between.exact_max;
     let phase = progress.phase("curvature", (snapshots.len() * (model.layers().len() + 1)) as u64);
-    let of_all = Origin::new(config).numbers(&samples.x).numbers(&samples.y);
+    let of_all = Origin::new(config)
+        .text(setup.data_hash.as_deref().unwrap_or_default())
+        .numbers(&samples.x)
+        .numbers(&samples.y);
     let mut reused = 0;
     let mut done = Vec::new();
     for (index, kept) in snapshots.iter().enumerate() {
-        let origin = kept.state.buffers.iter().fold(of_all.numbers(&kept.state.theta), |o, b| o.numbers(b));
-        let mut point = Point { objective: &mut objective, state: &kept.state, ready: false };
+        let state = state(&model, &directory.file(&kept.file))?;
+        let origin = state.buffers.iter().fold(of_all.numbers(&state.theta), |o, b| o.numbers(b));
+        let mut point = Point { objective: &mut objective, state: &state, ready: false };
         let mut layers = Vec::new();
         for (l, of) in model.layers().iter().enumerate() {
             let file = RunDir::spectrum_file(index, &of.name);
@@ -149,6 +153,18 @@ pub fn analyse<T: Real>(
     }
     directory.reused(reused);
     Ok(done)
+}
+
+/// The weights and running averages of a snapshot, exactly as they were in training: the file has their precision.
+fn state<T: Real>(model: &Model<T>, path: &Path) -> Result<State<f64>> {
+    let wrong = |e: SnapshotError| failure(e).at(path.display());
+    let file = snapshot::read(path).map_err(wrong)?;
+    let mut theta = Vec::with_capacity(model.len());
+    for tensor in model.tensors() {
+        theta.extend(file.values(&tensor.name, &tensor.shape).map_err(wrong)?);
+    }
+    let buffer = |b: &Buffer| file.values(&b.name, &[b.len]).map_err(wrong);
+    Ok(State { theta, buffers: model.buffers().iter().map(buffer).collect::<Result<_>>()? })
 }
 
 fn measured(q: &Quantity) -> Measured {

@@ -15,7 +15,7 @@ use super::curvature::{Kept, analyse};
 use super::memory;
 use super::setup::{Setup, failure, setup, training};
 use crate::config::{Config, Precision};
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::progress::Progress;
 use crate::report;
 use crate::results::{CurvePoint, ModelSummary, RunResult, SCHEMA, Scores, Training, metrics_csv};
@@ -43,8 +43,9 @@ pub fn run(config: &Config, argv: &[String], resume: bool, progress: &Progress) 
     // Whatever can be refused is refused before there is a directory.
     training(config, setup.train.n)?;
     memory::check(config, &setup)?;
+    let (data, here) = (setup.data_hash.as_deref(), Path::new("."));
     let mut directory =
-        if resume { RunDir::resume(config, Path::new("."))? } else { RunDir::create(config, argv, Path::new("."))? };
+        if resume { RunDir::resume(config, data, here)? } else { RunDir::create(config, data, argv, here)? };
     match into(config, &setup, &mut directory, progress) {
         Ok((result, None)) => {
             directory.finish(|directory| write(directory, &result))?;
@@ -110,8 +111,8 @@ fn course<T: Real>(config: &Config, setup: &Setup, directory: &RunDir, progress:
     let mut on_test = setup.test.as_ref().map(|t| Evaluator::new(&model, t)).transpose().map_err(failure)?;
     let phase = progress.phase("training", config.train.epochs as u64);
     let mut curve = Vec::new();
-    let mut kept: Vec<(Epoch, State<T>, Option<Score>)> = Vec::new();
-    let mut last: Option<(Epoch, State<T>, Option<Score>)> = None;
+    let mut kept: Vec<Kept> = Vec::new();
+    let mut failed = None;
     let trained =
         train(&model, model.start(config.seed), &setup.train, setup.validation.as_ref(), &options, |e, state| {
             let test = on_test.as_mut().map(|t| t.score(state));
@@ -123,11 +124,16 @@ fn course<T: Real>(config: &Config, setup: &Setup, directory: &RunDir, progress:
                 validation: e.validation.map(scores),
                 test: test.map(scores),
             });
-            let now = (e.clone(), state.clone(), test);
+            // Written now, not in the end: an interruption then leaves what was reached, and no weights wait in memory.
             if wanted.contains(&(e.epoch as usize)) {
-                kept.push(now.clone());
+                match keep(&model, state, e, test, kept.len(), directory) {
+                    Ok(now) => kept.push(now),
+                    Err(error) => {
+                        failed = Some(error);
+                        return Next::Stop;
+                    }
+                }
             }
-            last = Some(now);
             if e.epoch > 0 {
                 phase.advance(1, &format!("epoch {} loss {:.4}", e.epoch, e.train.loss));
             }
@@ -135,18 +141,24 @@ fn course<T: Real>(config: &Config, setup: &Setup, directory: &RunDir, progress:
         })
         .map_err(failure)?;
     drop(phase);
+    if let Some(error) = failed {
+        return Err(error);
+    }
     let mut best_epoch = None;
     let (mut stop, mut diverged) = ("all epochs done".to_owned(), None);
+    let mut last = trained.history.last();
     match &trained.end {
         End::Finished | End::Interrupted => {}
         End::Stopped { best } => {
             stop = format!("early stopping; the parameters are those of epoch {best}");
             best_epoch = Some(*best as usize);
             // The last snapshot is the network that the run ends with: the best one.
-            let e = trained.history[*best as usize].clone();
-            let test = on_test.as_mut().map(|t| t.score(&trained.state));
-            kept.retain(|k| k.0.epoch < *best);
-            last = Some((e, trained.state.clone(), test));
+            last = trained.history.get(*best as usize);
+            let beyond = kept.iter().position(|k| k.epoch > *best as usize).unwrap_or(kept.len());
+            for later in kept.drain(beyond..) {
+                let path = directory.file(&later.file);
+                std::fs::remove_file(&path).map_err(|e| Failure::io("remove the snapshot", &path, &e))?;
+            }
         }
         End::Diverged(d) => {
             stop = format!("diverged at step {} (epoch {})", d.step, d.epoch);
@@ -155,25 +167,14 @@ fn course<T: Real>(config: &Config, setup: &Setup, directory: &RunDir, progress:
     }
     // However training ended, its last finite state is a snapshot.
     if let Some(last) = last
-        && kept.last().is_none_or(|k| k.0.epoch < last.0.epoch)
+        && kept.last().is_none_or(|k| k.epoch < last.epoch as usize)
     {
-        kept.push(last);
-    }
-    let mut snapshots = Vec::new();
-    for (index, (e, state, test)) in kept.into_iter().enumerate() {
-        let file = RunDir::snapshot_file(index, e.epoch as usize);
-        save(&model, &state, &e, &directory.file(&file))?;
-        snapshots.push(Kept {
-            epoch: e.epoch as usize,
-            step: e.step,
-            file,
-            state: State { theta: state.theta.iter().map(|x| x.to_f64()).collect(), buffers: state.buffers },
-            scores: [Some(scores(e.train)), e.validation.map(scores), test.map(scores)],
-        });
+        let test = on_test.as_mut().map(|t| t.score(&trained.state));
+        kept.push(keep(&model, &trained.state, last, test, kept.len(), directory)?);
     }
     let end = trained.history.last();
     Ok(Course {
-        snapshots,
+        snapshots: kept,
         training: Training {
             epochs: end.map_or(0, |e| e.epoch as usize),
             steps: end.map_or(0, |e| e.step),
@@ -185,6 +186,21 @@ fn course<T: Real>(config: &Config, setup: &Setup, directory: &RunDir, progress:
         parameters: model.len(),
         diverged,
     })
+}
+
+/// Writes a snapshot, and notes what the analysis has to know of it.
+fn keep<T: Real>(
+    model: &Model<T>,
+    state: &State<T>,
+    at: &Epoch,
+    test: Option<Score>,
+    index: usize,
+    directory: &RunDir,
+) -> Result<Kept> {
+    let file = RunDir::snapshot_file(index, at.epoch as usize);
+    save(model, state, at, &directory.file(&file))?;
+    let scores = [Some(scores(at.train)), at.validation.map(scores), test.map(scores)];
+    Ok(Kept { epoch: at.epoch as usize, step: at.step, file, scores })
 }
 
 fn save<T: Real>(model: &Model<T>, state: &State<T>, at: &Epoch, path: &Path) -> Result<()> {

@@ -13,6 +13,7 @@ use super::network::network;
 use crate::config::{Config, DataSource, LossKind, OptimizerKind, Part, ScheduleKind, Standardize, Task};
 use crate::error::{Failure, Result};
 use crate::results::DatasetSummary;
+use crate::rundir::Origin;
 
 /// An error of the engine, whose text ends in what to do after its last semicolon.
 pub fn failure(error: impl std::fmt::Display) -> Failure {
@@ -39,6 +40,21 @@ pub struct Setup {
     pub test: Option<Samples>,
     /// The samples that the Hessian is taken over, and what they are.
     pub analysis: (Samples, String),
+    /// Hash of the data if they come from files, which may change; those in the program only change with it.
+    pub data_hash: Option<String>,
+}
+
+/// A hash of all inputs and targets.
+fn hash(data: &Dataset) -> String {
+    let origin = Origin::of_data().numbers(&data.x);
+    let origin = match &data.targets {
+        Targets::Classes { labels, names } => names
+            .iter()
+            .fold(origin, |o, name| o.text(name))
+            .numbers(&labels.iter().map(|&l| f64::from(l)).collect::<Vec<_>>()),
+        Targets::Values { values, .. } => origin.numbers(values),
+    };
+    origin.hash()
 }
 
 fn load(config: &Config) -> Result<Dataset> {
@@ -54,6 +70,9 @@ fn load(config: &Config) -> Result<Dataset> {
         }
         DataSource::Idx { images, labels } => {
             Source::Idx { images, labels, test: None, target: TargetSpec { column: None, task, classes: None } }
+        }
+        DataSource::Npy { inputs, targets } => {
+            Source::Npy { x: inputs, y: targets, test: None, target: TargetSpec { column: None, task, classes: None } }
         }
         DataSource::Npz(path) => Source::Npz {
             path,
@@ -137,6 +156,7 @@ pub fn setup(config: &Config) -> Result<Setup> {
     };
     let over = format!("{} {part} samples", looked_at.len());
     let spec = network(config, data.features, outputs, loss)?;
+    let of_files = !matches!(config.data.source(), DataSource::Builtin(_));
     let info = match config.data.source() {
         DataSource::Builtin(name) => data::info(&name).ok(),
         _ => None,
@@ -163,6 +183,7 @@ pub fn setup(config: &Config) -> Result<Setup> {
         validation: optional(&parts.validation)?,
         test: optional(&parts.test)?,
         analysis: (samples(&looked_at)?, over),
+        data_hash: of_files.then(|| hash(&data)),
     })
 }
 

@@ -98,7 +98,7 @@ pub fn write(run: &RunDir) -> Result<PathBuf> {
         spectra.insert(name.clone(), Spectrum::from_npz(&bytes, &path.display().to_string())?);
     }
     let config = run.config_text()?;
-    let tau = run.config()?.spectra.tau;
+    let tau = run.whole_config()?.spectra.tau;
     let html = render(&Input { result: &result, spectra: &spectra, manifest: run.manifest(), config: &config, tau })?;
     run.write(REPORT, html.as_bytes())?;
     Ok(run.file(REPORT))

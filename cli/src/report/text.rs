@@ -4,7 +4,7 @@ use super::Input;
 use super::charts::layer_label;
 use super::page::{definitions, escape, symbol};
 use crate::numbers::{duration, grouped, measured, significant, typeset};
-use crate::quantities::{Form, SHOWN, Shown};
+use crate::quantities::{Form, SHOWN, Shown, settled};
 use crate::results::{Measured, RunResult, Scores, Snapshot};
 
 /// Above the curves of training.
@@ -150,7 +150,7 @@ fn row(snapshot: &Snapshot, shown: &Shown) -> String {
         Some(m) => format!("<td>{}</td>", escape(&typeset(&measured(m, shown.form)))),
         None => "<td class=\"none\">–</td>".to_owned(),
     };
-    let cells: String = snapshot.layers.iter().map(|l| cell(l.get(shown.key))).collect();
+    let cells: String = snapshot.layers.iter().map(|l| cell(settled(shown.key, l).as_ref())).collect();
     format!("<tr><th>{}</th>{cells}<td class=\"why\">{}</td></tr>\n", symbol(shown.symbol), symbol(shown.meaning))
 }
 

@@ -31,6 +31,9 @@ pub struct Manifest {
     pub argv: Vec<String>,
     /// [`Config::hash8`] of `config.toml`.
     pub config_hash: String,
+    /// Hash over the content of the data where they come from files: a resumption must find the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_hash: Option<String>,
     /// The processor.
     pub cpu: String,
     /// Processors that the process could use.
@@ -78,6 +81,7 @@ impl Manifest {
             commit: machine::COMMIT.map(str::to_owned),
             argv: argv.to_vec(),
             config_hash: config.hash8(),
+            data_hash: None,
             cpu: machine::cpu_model(),
             cores: machine::cores(),
             simd: machine::simd_level().to_owned(),

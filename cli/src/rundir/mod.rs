@@ -60,12 +60,14 @@ pub struct RunDir {
 impl RunDir {
     /// Makes the directory of a new run, with `config.toml`, `manifest.json` and empty folders, under `base`.
     ///
+    /// `data` is the hash of the data, where they come from files.
+    ///
     /// It appears complete or not at all: it is prepared under another name and renamed.
     ///
     /// # Errors
     /// If `config.out` exists already and isn't an empty directory, or can't be made.
-    pub fn create(config: &Config, argv: &[String], base: &Path) -> Result<Self> {
-        let manifest = Manifest::begin(config, argv);
+    pub fn create(config: &Config, data: Option<&str>, argv: &[String], base: &Path) -> Result<Self> {
+        let manifest = Manifest { data_hash: data.map(str::to_owned), ..Manifest::begin(config, argv) };
         let since = Instant::now();
         if let Some(out) = &config.out {
             let path = base.join(out);
@@ -93,8 +95,9 @@ impl RunDir {
     /// Takes up the interrupted run of the same config: in `config.out`, else the latest unfinished one under `runs/`.
     ///
     /// # Errors
-    /// If there is none, if it belongs to another config (with the first option that differs), or if it is finished.
-    pub fn resume(config: &Config, base: &Path) -> Result<Self> {
+    /// If there is none, if it belongs to another config (with the first option that differs) or to other data, or if it is
+    /// finished.
+    pub fn resume(config: &Config, data: Option<&str>, base: &Path) -> Result<Self> {
         let path = match &config.out {
             Some(out) => base.join(out),
             None => {
@@ -130,6 +133,12 @@ impl RunDir {
             return Err(Failure::new("the run there is finished")
                 .at(path.display())
                 .hint(format!("eigenlens report {} writes its report anew", path.display())));
+        }
+        // A manifest without a hash is that of built-in data, or of an older version.
+        if run.manifest.data_hash.as_deref().is_some_and(|theirs| data != Some(theirs)) {
+            return Err(Failure::new("the data have changed since the run began")
+                .at(path.display())
+                .hint("put the former files back, or start anew in another directory with --out DIR"));
         }
         for folder in FOLDERS {
             let folder = path.join(folder);
@@ -190,6 +199,21 @@ impl RunDir {
         // A data set's name is checked when the data are read; the directory may come from a version with other ones.
         let name = self.data_name(&text);
         Config::parse(Some((&path.display().to_string(), &text)), &[] as &[Override], &[name.as_str()])
+    }
+
+    /// Its config, whole: a part of the file may still be a config, but another one than the manifest speaks of.
+    ///
+    /// # Errors
+    /// As [`RunDir::config`], or if the same version of the program wrote another config.
+    pub fn whole_config(&self) -> Result<Config> {
+        let config = self.config()?;
+        let ours = self.manifest.version == machine::VERSION && self.manifest.commit.as_deref() == machine::COMMIT;
+        if ours && config.hash8() != self.manifest.config_hash {
+            return Err(Failure::new("the config is not the one of the run: the file is damaged or was changed")
+                .at(self.path.join(CONFIG).display())
+                .hint("put the former file back"));
+        }
+        Ok(config)
     }
 
     fn data_name(&self, text: &str) -> String {
@@ -362,7 +386,7 @@ fn first_difference(theirs: &Config, ours: &Config) -> Option<String> {
     leaves("", &toml::Value::Table(table(theirs)), &mut there);
     leaves("", &toml::Value::Table(table(ours)), &mut here);
     let find = |list: &[(String, String)], key: &str| list.iter().find(|l| l.0 == key).map(|l| l.1.clone());
-    let keys = there.iter().chain(&here).map(|l| l.0.as_str()).filter(|k| !["out", "threads"].contains(k));
+    let keys = there.iter().chain(&here).map(|l| l.0.as_str()).filter(|k| !["out", "threads", "memory"].contains(k));
     for key in keys {
         let (a, b) = (find(&there, key), find(&here, key));
         if a != b {

@@ -57,11 +57,24 @@ impl Origin {
         Self(state)
     }
 
+    /// The hash of everything so far.
+    pub fn hash(&self) -> String {
+        hex(self.0.clone())
+    }
+
+    /// Of data alone, whatever computes with them.
+    pub fn of_data() -> Self {
+        Self(Sha256::new())
+    }
+
     /// The seal of a part's JSON and the bytes of its spectrum.
     fn seal(&self, json: &[u8], spectrum: &[u8]) -> String {
-        let digest = self.bytes(json).bytes(spectrum).0.finalize();
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(self.bytes(json).bytes(spectrum).0)
     }
+}
+
+fn hex(state: Sha256) -> String {
+    state.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[derive(Serialize, Deserialize)]
@@ -139,7 +152,7 @@ mod tests {
 
     fn run(base: &Path) -> (RunDir, Origin) {
         let config = Config::parse(None, &[], &["digits"]).unwrap();
-        (RunDir::create(&config, &[], base).unwrap(), Origin::new(&config))
+        (RunDir::create(&config, None, &[], base).unwrap(), Origin::new(&config))
     }
 
     #[test]

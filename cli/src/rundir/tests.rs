@@ -8,7 +8,7 @@ fn config(sets: &[&str]) -> Config {
 }
 
 fn create(sets: &[&str], base: &Path) -> Result<RunDir> {
-    RunDir::create(&config(sets), &["eigenlens".into(), "run".into()], base)
+    RunDir::create(&config(sets), None, &["eigenlens".into(), "run".into()], base)
 }
 
 #[test]
@@ -64,10 +64,23 @@ fn existing_directories_are_refused_with_what_they_are() {
 fn only_the_same_config_is_resumed() {
     let base = tempfile::tempdir().unwrap();
     create(&["out=a"], base.path()).unwrap();
-    let error = RunDir::resume(&config(&["out=a", "train.lr=0.5"]), base.path()).unwrap_err();
+    let error = RunDir::resume(&config(&["out=a", "train.lr=0.5"]), None, base.path()).unwrap_err();
     assert_eq!(error.what(), "the run there has another config (train.lr = 0.002 there, 0.5 here)");
-    let run = RunDir::resume(&config(&["out=a", "threads=3"]), base.path()).unwrap();
+    let run = RunDir::resume(&config(&["out=a", "threads=3"]), None, base.path()).unwrap();
     assert_eq!(run.manifest().resumed.len(), 1);
+}
+
+#[test]
+fn only_the_same_data_are_resumed_with() {
+    let base = tempfile::tempdir().unwrap();
+    let config = config(&["out=a"]);
+    RunDir::create(&config, Some("one"), &[], base.path()).unwrap();
+    for other in [Some("two"), None] {
+        let error = RunDir::resume(&config, other, base.path()).unwrap_err();
+        assert_eq!(error.what(), "the data have changed since the run began");
+    }
+    assert!(RunDir::open(&base.path().join("a")).unwrap().manifest.resumed.is_empty(), "nothing was changed");
+    assert!(RunDir::resume(&config, Some("one"), base.path()).is_ok());
 }
 
 #[test]
@@ -76,34 +89,34 @@ fn a_failed_run_is_resumed_and_a_finished_one_is_not() {
     let mut run = create(&["out=a"], base.path()).unwrap();
     run.fail("the loss is not finite", |_| Ok(())).unwrap();
     assert_eq!(RunDir::open(run.path()).unwrap().manifest.reason.as_deref(), Some("the loss is not finite"));
-    let mut again = RunDir::resume(&config(&["out=a"]), base.path()).unwrap();
+    let mut again = RunDir::resume(&config(&["out=a"]), None, base.path()).unwrap();
     assert_eq!((again.manifest.status, &again.manifest.reason), (Status::Running, &None));
     again.finish(|_| Ok(())).unwrap();
     assert!(again.manifest.ended.is_some() && again.manifest.seconds.is_some());
-    let error = RunDir::resume(&config(&["out=a"]), base.path()).unwrap_err();
+    let error = RunDir::resume(&config(&["out=a"]), None, base.path()).unwrap_err();
     assert_eq!(error.what(), "the run there is finished");
 }
 
 #[test]
 fn without_a_directory_the_latest_unfinished_run_is_resumed() {
     let base = tempfile::tempdir().unwrap();
-    assert!(RunDir::resume(&config(&[]), base.path()).is_err());
+    assert!(RunDir::resume(&config(&[]), None, base.path()).is_err());
     let _first = create(&[], base.path()).unwrap();
     let second = create(&[], base.path()).unwrap().path().to_owned();
     let mut third = create(&[], base.path()).unwrap();
     third.finish(|_| Ok(())).unwrap();
-    assert_eq!(RunDir::resume(&config(&[]), base.path()).unwrap().path(), second);
+    assert_eq!(RunDir::resume(&config(&[]), None, base.path()).unwrap().path(), second);
 }
 
 #[test]
 fn a_run_that_is_at_work_is_not_resumed() {
     let base = tempfile::tempdir().unwrap();
     let mut run = create(&["out=a"], base.path()).unwrap();
-    let error = RunDir::resume(&config(&["out=a"]), base.path()).unwrap_err();
+    let error = RunDir::resume(&config(&["out=a"]), None, base.path()).unwrap_err();
     assert_eq!(error.what(), "another program is at work in the directory");
     assert!(RunDir::open(run.path()).unwrap().manifest.resumed.is_empty(), "nothing was changed");
     run.fail("interrupted", |_| Ok(())).unwrap();
-    assert!(RunDir::resume(&config(&["out=a"]), base.path()).is_ok());
+    assert!(RunDir::resume(&config(&["out=a"]), None, base.path()).is_ok());
 }
 
 #[test]
@@ -114,7 +127,7 @@ fn a_resumption_sweeps_up_what_was_half_written() {
     {
         std::fs::write(path.join(file), "half").unwrap();
     }
-    RunDir::resume(&config(&["out=a"]), base.path()).unwrap();
+    RunDir::resume(&config(&["out=a"]), None, base.path()).unwrap();
     let left = |folder: &str| std::fs::read_dir(path.join(folder)).unwrap().count();
     assert_eq!((left("."), left("spectra"), left("snapshots")), (5, 1, 0));
 }

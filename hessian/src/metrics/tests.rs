@@ -330,7 +330,9 @@ fn quadratures_that_see_every_eigenvalue_give_the_exact_sums_without_error() {
 #[test]
 fn what_a_quadrature_cannot_give_is_absent() {
     let q = quantities(&quadrature(4, vec![uniform_probe(&HAND); 3]), &MetricOptions::default());
-    for key in ["condition", "power_law_slope", "lambda_max", "lambda_min", "gap_1", "ratio_1", "r_e", "outliers"] {
+    for key in
+        ["condition", "power_law_slope", "lambda_max", "lambda_min", "gap_1", "ratio_1", "r_e", "outliers", "k_h_half"]
+    {
         assert_eq!(get(&q, key), None, "{key}");
     }
     assert!(get(&q, "rank_stable").is_none() && get(&q, "trace_over_lambda_max").is_none());

@@ -40,7 +40,7 @@ fn all_types_are_read_big_endian() {
 #[test]
 fn images_and_labels_become_a_data_set() {
     let (_d1, images) = temp("images", &gz(&idx(8, &[3, 1, 2], &[0, 1, 2, 3, 4, 255])));
-    let (_d2, labels) = temp("labels", &idx(8, &[3], &[7, 5, 7]));
+    let (_d2, labels) = temp("labels", &idx(8, &[3], &[1, 0, 1]));
     let source =
         |test| Source::Idx { images: images.clone(), labels: labels.clone(), test, target: TargetSpec::default() };
     let classes = TargetSpec { task: Some(Task::Classification), ..TargetSpec::default() };
@@ -48,15 +48,15 @@ fn images_and_labels_become_a_data_set() {
         load(&Source::Idx { images: images.clone(), labels: labels.clone(), test: None, target: classes }).unwrap();
     assert_eq!((set.rows, set.features, set.input_shape.as_slice()), (3, 2, &[1, 1, 2][..]));
     assert_eq!(set.feature_names, ["p0_0", "p0_1"]);
-    assert_eq!(set.targets, Targets::Classes { labels: vec![1, 0, 1], names: vec!["5".into(), "7".into()] });
+    assert_eq!(set.targets, Targets::Classes { labels: vec![1, 0, 1], names: vec!["0".into(), "1".into()] });
     assert_eq!(set.max_value, Some(255.0));
 
     let (_d3, more) = temp("t-images", &idx(8, &[1, 1, 2], &[9, 9]));
-    let (_d4, more_labels) = temp("t-labels", &idx(8, &[1], &[5]));
+    let (_d4, more_labels) = temp("t-labels", &idx(8, &[1], &[0]));
     let set = load(&source(Some((more, more_labels)))).unwrap();
     assert_eq!((set.rows, set.test_start), (4, Some(3)));
     let (_d5, wide) = temp("wide", &idx(8, &[1, 2, 2], &[9; 4]));
-    let (_d6, one) = temp("one", &idx(8, &[1], &[5]));
+    let (_d6, one) = temp("one", &idx(8, &[1], &[0]));
     let text = load(&source(Some((wide, one)))).unwrap_err().to_string();
     assert!(text.contains("[2, 2]") && text.contains("[1, 2]"), "both shapes: {text}");
 }
@@ -126,5 +126,21 @@ proptest! {
         let _ = array(&bytes);
         bytes.truncate(cut % n);
         let _ = array(&bytes);
+    }
+}
+
+#[test]
+fn labels_with_a_gap_or_below_zero_are_damage() {
+    let (_d1, images) = temp("images", &idx(8, &[4, 1, 2], &[0; 8]));
+    for (kind, labels, said) in [
+        (0x08, [0u8, 1, 3, 1], "row 2 (from 0): class label 3, but no row has class 2"),
+        (0x08, [7, 5, 7, 5], "row 1 (from 0): class label 5, but no row has class 0"),
+        (0x09, [1, 0, 255, 0], "row 2 (from 0): class label -1 is not one of 0, 1, 2"),
+    ] {
+        let (_d2, labels) = temp("labels", &idx(kind, &[4], &labels));
+        let target = TargetSpec { task: Some(Task::Classification), ..TargetSpec::default() };
+        let source = Source::Idx { images: images.clone(), labels, test: None, target };
+        let text = load(&source).unwrap_err().to_string();
+        assert!(text.contains(said) && text.contains("renumber them"), "{text}");
     }
 }

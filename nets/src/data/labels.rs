@@ -18,7 +18,8 @@ const MAX_INFERRED_CLASSES: usize = 20;
 ///
 /// # Numbering
 /// Distinct values in sorted order (by value if all are numbers, else as text) become classes 0, 1, …; the values are
-/// the names. With `classes = Some(k)` nothing is renumbered: labels must be whole numbers in `0..k`.
+/// the names; in binary files, where they are numbers, they must already be 0, 1, … without a gap, because a stray label is
+/// damage there. With `classes = Some(k)` nothing is renumbered: labels must be whole numbers in `0..k`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TargetSpec {
     /// Target column of a table by name; `None`: the column `target` if there is one, else the last.
@@ -94,7 +95,32 @@ pub(crate) fn from_array(file: &str, y: &Array, spec: &TargetSpec) -> Result<Tar
             format!("class labels of shape {:?}", y.shape),
             "give one whole number per row instead of one-hot rows, or set the task to regression",
         )),
-        Task::Classification => from_numbers(&y.data, spec.classes, &fail),
+        Task::Classification => {
+            if spec.classes.is_none() {
+                without_gaps(&y.data, &fail)?;
+            }
+            from_numbers(&y.data, spec.classes, &fail)
+        }
+    }
+}
+
+/// Refuses labels that are not 0..C−1.
+fn without_gaps(values: &[f64], fail: Fail) -> Result<(), DataError> {
+    const HINT: &str =
+        "renumber them, for example with numpy.unique(y, return_inverse=True), or set the task to regression";
+    let bad = |v: &f64| v.fract() != 0.0 || *v < 0.0;
+    if let Some(row) = values.iter().position(bad) {
+        return Err(fail(row, format!("class label {} is not one of 0, 1, 2, …", values[row]), HINT));
+    }
+    let mut distinct: Vec<f64> = values.iter().map(|v| v + 0.0).collect();
+    distinct.sort_by(f64::total_cmp);
+    distinct.dedup();
+    match distinct.iter().enumerate().find(|(i, v)| **v != *i as f64) {
+        None => Ok(()),
+        Some((missing, next)) => {
+            let row = values.iter().position(|v| v == next).unwrap_or(0);
+            Err(fail(row, format!("class label {next}, but no row has class {missing}"), HINT))
+        }
     }
 }
 

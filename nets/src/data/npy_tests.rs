@@ -113,7 +113,7 @@ fn compressed_archives_and_images_are_read() {
 #[test]
 fn two_npy_files_make_a_data_set() {
     let (_d1, x) = temp("x.npy", IMAGES);
-    let (_d2, y) = temp("y.npy", &npy("'<i4'", "False", "(4,)", &[1, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0]));
+    let (_d2, y) = temp("y.npy", &npy("'<i4'", "False", "(4,)", &[0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]));
     let source = |test| Source::Npy { x: x.clone(), y: y.clone(), test, target: TargetSpec::default() };
     let set = load(&source(None)).unwrap();
     assert_eq!((set.rows, set.outputs(), set.input_shape.clone()), (4, 2, vec![1, 2, 3]));

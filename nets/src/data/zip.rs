@@ -99,7 +99,8 @@ impl Archive {
         let tail_start = length.saturating_sub(22 + 65_535);
         let tail = read_at(&mut file, tail_start, length - tail_start).map_err(io)?;
         let at = (0..tail.len().saturating_sub(21)).rev().find(|&i| tail[i..].starts_with(&END)).ok_or_else(|| {
-            let hint = "give a file written by numpy.savez; a single array (.npy) is another kind of source";
+            let hint =
+                "give a file written by numpy.savez; single arrays (.npy) are given as two files, inputs and targets";
             DataError::format(&name, "it is not an NPZ archive (no ZIP directory)", hint)
         })?;
         let end = &tail[at..];
