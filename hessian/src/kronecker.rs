@@ -8,6 +8,7 @@ use eigenlens_autodiff::Plan;
 use eigenlens_linalg::{Par, Real, View, Write, gemm};
 use eigenlens_nets::model::Layer;
 use eigenlens_nets::objective::Kind;
+use eigenlens_nets::spec::{LayerKind, Statistics};
 use eigenlens_nets::{Model, Objective};
 use rayon::prelude::*;
 
@@ -36,7 +37,7 @@ impl Estimate {
         let (d, out, p) = (z_len(layer) as f64, layer.outputs as f64, layer.len() as f64);
         let (pairs_m, pairs_z) = (out * (out + 1.0) / 2.0, d * (d + 1.0) / 2.0);
         let chunk = (CHUNK as f64).min(n);
-        if !layer.dense {
+        if !holds(model, index) {
             return Estimate { kronecker: f64::INFINITY, products: 2.0 * p * above(index), bytes: 8.0 * p * p };
         }
         Estimate {
@@ -45,6 +46,20 @@ impl Estimate {
             bytes: 8.0 * (n * pairs_m + chunk * (pairs_z + pairs_m) + pairs_m * pairs_z + p * p),
         }
     }
+}
+
+/// Whether the block of layer `index` is a sum over samples of Kronecker products: it is a linear layer, and no batch norm
+/// with statistics of the batch, which lets samples see each other, stands after it. (Where one does that
+/// does not read it, the structure is denied for nothing, and the block is found by products.)
+///
+/// # Panics
+/// If there is no such layer.
+#[track_caller]
+pub fn holds<T: Real>(model: &Model<T>, index: usize) -> bool {
+    let layer = &model.layers()[index];
+    let mixes = |kind: &LayerKind| matches!(kind, LayerKind::BatchNorm { statistics: Statistics::Batch, .. });
+    let mut after = model.spec().layers.iter().skip_while(|l| l.name != layer.name);
+    layer.dense && after.all(|l| !mixes(&l.kind))
 }
 
 /// Samples whose pairs are formed at once: enough for an efficient product, few enough for memory.
@@ -124,11 +139,12 @@ pub fn output_curvature<T: Real>(objective: &Objective<'_, T>, index: usize, kin
 /// Exact up to rounding, and exactly symmetric. Cost and memory: see [`Estimate`].
 ///
 /// # Panics
-/// As [`output_curvature`].
+/// As [`output_curvature`], or if the block has no such structure ([`holds`]).
 #[track_caller]
 pub fn assemble<T: Real>(objective: &Objective<'_, T>, index: usize, kind: Kind) -> Vec<f64> {
     let model = objective.model();
     let layer = &model.layers()[index];
+    assert!(holds(model, index), "the block of `{}` is no sum of Kronecker products", layer.name);
     let (d, out, n) = (z_len(layer), layer.outputs, objective.samples());
     let (pairs_m, pairs_z) = (out * (out + 1) / 2, d * (d + 1) / 2);
     let m = output_curvature(objective, index, kind);

@@ -2,21 +2,28 @@
 //!
 //! Nothing is compared with stored numbers. What the library computes (in uneven batches, by pruned plans, by structure, by
 //! Krylov methods) is held to Taylor remainders, to symmetries, to one plain pass over all samples at once, and to dense
-//! matrices of a shrunken clone of the network. Every row states its error and the bound it is held to.
+//! matrices: of a shrunken clone if the network is a multilayer perceptron, else of the network itself or its smallest
+//! layers. Every row states its error and the bound it is held to; what can't be checked has a row that says why.
 //!
 //! | file | what |
 //! |---|---|
 //! | `subject` | what is looked at, behind closures, so that tests can put defects in its place; the plain pass |
 //! | `network` | rows on the network itself |
-//! | `clone` | the shrunken clone, and rows on its dense matrices |
+//! | `wiring` | which layer reads which, at which nodes; where a block is its Gauss–Newton block |
+//! | `kinks` | the samples, and a point where none of them lies on a kink |
+//! | `clone` | the shrunken clone of a multilayer perceptron |
+//! | `dense` | rows on dense matrices |
 //! | `ends` | Krylov methods on operators on which others hang, crash or invent eigenvalues |
 
 mod clone;
+mod dense;
 mod ends;
+mod kinks;
 mod network;
 mod subject;
 #[cfg(test)]
 mod tests;
+mod wiring;
 
 use eigenlens_autodiff::check::Report;
 use eigenlens_nets::objective::SampleError;
@@ -44,13 +51,14 @@ impl Default for VerifyOptions {
 /// Factors c of the checks H(cL) = cH: from losses of well-fitted networks to sums over large sets.
 const SCALES: [f64; 6] = [1e-7, 1e-5, 1e-3, 1e3, 1e5, 1e7];
 
-/// Checks a network at θ on some of its samples. A penalty is part of all that is checked.
+/// Checks a network at θ on some of its samples. A penalty is part of all that is checked; running averages are those
+/// before training.
 ///
 /// If θ puts a sample on the kink of a piecewise activation (zero biases with a zero input do) or unusually close to one,
 /// the rows on the network are taken at a point nearby, and say so: there are no derivatives at a kink.
 ///
 /// Cost: about 110 gradients on `rows` samples, up to 1,500 products where the network is that small, and less than a
-/// second for the clone. Memory: a few vectors of P values, and the M_n of one layer up to 64 MB.
+/// second for the clone, or less than a few minutes for the dense matrices of a network that is not shrunk. Memory: a few vectors of P values, and the M_n of one layer up to 64 MB.
 ///
 /// # Errors
 /// If the samples don't fit the network.
@@ -76,14 +84,18 @@ fn verify_with(
 ) -> Result<Report, SampleError> {
     assert_eq!(theta.len(), model.len(), "length of θ");
     samples.check(model)?;
-    let chosen = subject::spread(model, samples, options.rows);
-    let point = subject::off_kinks(model, theta, &chosen, options.seed)?;
+    let chosen = kinks::spread(model, samples, options.rows);
+    let point = kinks::off_kinks(model, theta, &chosen, options.seed)?;
     let mut report = Report::default();
     let whole = defect(Subject::new("network", model, &chosen, &point.theta)?);
     network::check(&mut report, &whole, options.seed, point.moved);
-    let small = clone::Shrunken::new(model, &chosen, options.seed);
-    let clone = defect(Subject::new("clone", &small.model, &small.samples, &small.theta)?);
-    clone::check(&mut report, &clone, options.seed);
+    if model.spec().is_mlp() {
+        let small = clone::Shrunken::new(model, &chosen, options.seed);
+        let clone = defect(Subject::new("clone", &small.model, &small.samples, &small.theta)?);
+        dense::clone(&mut report, &clone, options.seed);
+    } else {
+        dense::network(&mut report, &whole, options.seed);
+    }
     ends::check(&mut report, &whole, options.seed);
     Ok(report)
 }

@@ -3,12 +3,13 @@
 use eigenlens_autodiff::check::{Maps, Report, check_maps};
 use eigenlens_linalg::probes::Distribution;
 use eigenlens_linalg::{LinearOperator, operator};
-use eigenlens_nets::LayerKind;
 use eigenlens_nets::Loss;
 use eigenlens_nets::objective::Kind;
 
 use super::subject::{Merged, Part, Subject};
+use super::wiring::Wiring;
 use super::{SCALES, distance, dot, norm, worse};
+use crate::kronecker;
 
 /// Networks of up to this many parameters have their traces taken exactly: P products.
 const EXACT_TRACE: usize = 1500;
@@ -47,6 +48,11 @@ pub(super) fn check(report: &mut Report, s: &Subject<'_>, seed: u64, moved: bool
 
 /// What uneven batches in groups add up to, against all samples at once.
 fn batches(report: &mut Report, s: &Subject<'_>, merged: &Merged<'_>, v: &[f64]) {
+    if s.model.graph().mixes_samples() {
+        let why = "left out: batch norm takes its statistics from all samples at once, which can't be cut".into();
+        report.at_most("uneven batches = merged", s.name, 0.0, 0.0, why);
+        return;
+    }
     let rounding = s.rounding();
     let detail = || format!("{} samples in batches of {}", s.samples.n, super::subject::uneven(s.samples.n));
     // A loss has the rounding of the outputs it is computed from, which can be much larger than itself.
@@ -81,21 +87,16 @@ fn lanes(report: &mut Report, s: &Subject<'_>, x: &[f64]) {
 /// vᵀGv ≥ 0, and vᵀGv = Σ w_n (J_n v)ᵀ ℓ″_n (J_n v) from tangents and the closed form of ℓ″.
 fn gauss_newton(report: &mut Report, s: &Subject<'_>, merged: &Merged<'_>, probes: &[f64]) {
     let p = s.model.len();
+    let (c, outputs) = (classes(s), merged.linearization.value(s.model.logits()));
+    let curvatures: Vec<Vec<f64>> = outputs.chunks_exact(c).map(|o| closed_form(s, o)).collect();
     let (mut negative, mut error) = (0.0, 0.0);
     for v in probes.chunks_exact(p) {
         let gv = (s.product)(Part::Whole, Kind::GaussNewton, 1, v);
         let (found, size) = (dot(v, &gv), norm(&gv).max(f64::MIN_POSITIVE));
         negative = worse(negative, -found / size);
         let mut want = 0.0;
-        let tangents = merged.push(v);
-        let outputs = s.model.outputs();
-        for (n, t) in tangents.chunks_exact(outputs).enumerate() {
-            let m = closed_form(s, merged, n);
-            for i in 0..outputs {
-                for j in 0..outputs {
-                    want += t[i] * m[i * outputs + j] * t[j];
-                }
-            }
+        for (m, t) in curvatures.iter().zip(merged.push(v).chunks_exact(c)) {
+            want += m.chunks_exact(c).zip(t).map(|(m, ti)| ti * dot(m, t)).sum::<f64>();
         }
         for (range, lambda) in s.model.penalized() {
             want += range.map(|i| lambda * v[i] * v[i]).sum::<f64>();
@@ -106,11 +107,15 @@ fn gauss_newton(report: &mut Report, s: &Subject<'_>, merged: &Merged<'_>, probe
     report.at_most("v'Gv = Σ (Jv)' ℓ'' (Jv)", s.name, error, s.rounding(), "4 directions".into());
 }
 
-/// w_n ∂²ℓ_n/∂o² in closed form, outputs × outputs.
-fn closed_form(s: &Subject<'_>, merged: &Merged<'_>, n: usize) -> Vec<f64> {
-    let c = s.model.outputs();
-    let w = 1.0 / s.samples.n as f64;
-    let o = &merged.linearization.value(s.model.logits())[n * c..][..c];
+/// Outputs that the loss puts together: of one position of a sample for cross-entropy.
+fn classes(s: &Subject<'_>) -> usize {
+    s.model.graph().shape(s.model.logits()).dims.last().copied().unwrap_or(1)
+}
+
+/// w_n ∂²ℓ_n/∂o² in closed form for the outputs o of one position, whose losses a sample averages.
+fn closed_form(s: &Subject<'_>, o: &[f64]) -> Vec<f64> {
+    let c = o.len();
+    let w = c as f64 / (s.model.outputs() as f64 * s.samples.n as f64);
     let mut m = vec![0.0; c * c];
     match s.model.spec().loss {
         Loss::CrossEntropy => {
@@ -118,9 +123,9 @@ fn closed_form(s: &Subject<'_>, merged: &Merged<'_>, n: usize) -> Vec<f64> {
             let e: Vec<f64> = o.iter().map(|x| (x - top).exp()).collect();
             let sum: f64 = e.iter().sum();
             for i in 0..c {
+                // 1 − p as a sum of the others: a difference would lose the digits of a confident output.
+                let others: f64 = (0..c).filter(|&k| k != i).map(|k| e[k]).sum();
                 for j in 0..c {
-                    // 1 − p as a sum of the others: a difference would lose the digits of a confident output.
-                    let others: f64 = (0..c).filter(|&k| k != i).map(|k| e[k]).sum();
                     m[i * c + j] = w * e[i] / sum * if i == j { others / sum } else { -e[j] / sum };
                 }
             }
@@ -136,15 +141,16 @@ fn closed_form(s: &Subject<'_>, merged: &Merged<'_>, n: usize) -> Vec<f64> {
 
 /// M_n at the outputs against the closed form, where the outputs are those of a linear layer.
 fn loss_curvature(report: &mut Report, s: &Subject<'_>, merged: &Merged<'_>) {
-    let last = s.model.layers().len() - 1;
     let c = s.model.outputs();
-    if s.model.layers()[last].output != s.model.logits() || s.samples.n * c * (c + 1) / 2 > CURVATURE_VALUES {
+    let ends = |&i: &usize| s.model.layers()[i].output == s.model.logits() && kronecker::holds(s.model, i);
+    let Some(last) = (0..s.model.layers().len()).find(ends) else { return };
+    if s.samples.n * c * (c + 1) / 2 > CURVATURE_VALUES {
         return;
     }
     let m = (s.curvature)(last, Kind::Hessian);
     let mut want = Vec::with_capacity(m.len());
-    for n in 0..s.samples.n {
-        let closed = closed_form(s, merged, n);
+    for o in merged.linearization.value(s.model.logits()).chunks_exact(c) {
+        let closed = closed_form(s, o);
         for i in 0..c {
             want.extend_from_slice(&closed[i * c + i..(i + 1) * c]);
         }
@@ -153,17 +159,8 @@ fn loss_curvature(report: &mut Report, s: &Subject<'_>, merged: &Merged<'_>) {
     report.at_most("∂²ℓ/∂o² = its closed form", s.name, error, s.rounding(), s.model.spec().loss.to_string());
 }
 
-/// Whether the output depends on this layer's result by piecewise linear functions only.
-fn piecewise_linear_above(s: &Subject<'_>, index: usize) -> bool {
-    let name = &s.model.layers()[index].name;
-    let layers = &s.model.spec().layers;
-    let own = layers.iter().position(|l| l.name == *name);
-    let above = &layers[own.map_or(0, |at| at + 1)..];
-    above.iter().all(|l| !matches!(&l.kind, LayerKind::Activation(a) if !a.is_piecewise_linear()))
-}
-
-/// One layer's block: part of the whole, made of its structure, and equal to its Gauss–Newton block where nothing above
-/// it bends.
+/// One layer's block: part of the whole, made of its structure where it has one, and equal to its Gauss–Newton block where
+/// nothing above it bends.
 fn layer(report: &mut Report, s: &Subject<'_>, merged: &Merged<'_>, index: usize, v: &[f64]) {
     let layer = &s.model.layers()[index];
     let mut padded = vec![0.0; s.model.len()];
@@ -178,7 +175,7 @@ fn layer(report: &mut Report, s: &Subject<'_>, merged: &Merged<'_>, index: usize
     }
     report.at_most("block product = block of the whole", &layer.name, error, s.rounding(), "H and G".into());
     let pairs = layer.outputs * (layer.outputs + 1) / 2;
-    if s.samples.n * pairs <= CURVATURE_VALUES {
+    if kronecker::holds(s.model, index) && s.samples.n * pairs <= CURVATURE_VALUES {
         let mut error = 0.0;
         for (kind, block) in kinds.iter().zip(&blocks) {
             let structured = structured_product(s, merged, index, *kind, v);
@@ -187,7 +184,7 @@ fn layer(report: &mut Report, s: &Subject<'_>, merged: &Merged<'_>, index: usize
         let detail = "H and G".into();
         report.at_most("block product = Σ M ⊗ zz'", &layer.name, error, s.rounding(), detail);
     }
-    if piecewise_linear_above(s, index) {
+    if Wiring::new(s.model).straight_above(layer) {
         let error = distance(&blocks[0], &blocks[1]) / size;
         let detail = "nothing above it bends".into();
         report.at_most("H block = G block", &layer.name, error, s.rounding(), detail);

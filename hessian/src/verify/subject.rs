@@ -7,13 +7,13 @@ use std::sync::Arc;
 use eigenlens_autodiff::check::Product;
 use eigenlens_autodiff::{At, Curvature, Exchange, Linearization, Order, Plan, Workspace};
 use eigenlens_linalg::lanczos::{Options, lanczos};
-use eigenlens_linalg::probes::Distribution;
 use eigenlens_linalg::{LinearOperator, Par, Stop, Write};
 use eigenlens_nets::LayerKind;
 use eigenlens_nets::model::Layer;
 use eigenlens_nets::objective::{Cut, Kind, Reduction, SampleError};
-use eigenlens_nets::{Activation, Model, Objective, Samples};
+use eigenlens_nets::{Model, Objective, Samples};
 
+use super::wiring::Wiring;
 use crate::kronecker;
 use crate::operator::Block;
 
@@ -139,11 +139,19 @@ impl<'a> Subject<'a> {
 
     /// What the rounding of sums may cost, relative to the size of the operands: a sum of m terms loses about ε √m; each
     /// layer sums over its inputs in each sweep, and the loss over samples. 16 covers the four sweeps of a product, each
-    /// with a factor of 4 for the spread of random errors.
+    /// with a factor of 4 for the spread of random errors. A layer with several rows (pixels, tokens) sums over them too,
+    /// and so does each of its uses.
     pub fn rounding(&self) -> f64 {
-        let widths: f64 = self.model.layers().iter().map(|l| (l.inputs as f64 + 1.0).sqrt()).sum();
+        let wiring = Wiring::new(self.model);
+        let terms = |l: &Layer| (l.inputs as f64 + 1.0) * rows(self.model, l);
+        let widths: f64 = self.model.layers().iter().map(|l| wiring.uses(l).len() as f64 * terms(l).sqrt()).sum();
         16.0 * f64::EPSILON * (self.samples.n as f64).sqrt() * widths
     }
+}
+
+/// Rows of a layer's result for each sample: pixels, tokens.
+fn rows(model: &Model<f64>, layer: &Layer) -> f64 {
+    (model.graph().shape(layer.output).size() / layer.outputs).max(1) as f64
 }
 
 fn go_to(objective: &mut Objective<'_, f64>, theta: &[f64]) {
@@ -195,6 +203,9 @@ impl<'a> Merged<'a> {
         let mut lin = Linearization::new(f, samples.n, Order::Second, Par::Seq);
         lin.input_mut(model.input()).copy_from_slice(&samples.x);
         lin.input_mut(model.target()).copy_from_slice(&samples.y);
+        for (buffer, values) in model.buffers().iter().zip(model.start_buffers()) {
+            lin.input_mut(buffer.node).copy_from_slice(&values);
+        }
         let mut loss = lin.evaluate(at, &weights);
         let mut buffers = f.param_buffers(1);
         lin.pull(at, &weights, Some((&mut buffers, Write::Set)));
@@ -228,13 +239,30 @@ impl<'a> Merged<'a> {
         y
     }
 
-    /// Σ_ℓ Σ_n ‖∂ℓ_n/∂a_ℓ‖ ‖ẑ_ℓ‖, the sizes of what is added up in the gradient, and that of the penalty's.
+    /// Σ_ℓ Σ_n ‖∂ℓ_n/∂a_ℓ‖ ‖ẑ_ℓ‖ over all uses, the sizes of what is added up in the gradient, and that of the penalty's.
+    ///
+    /// ẑ is all that a layer's parameters are multiplied with for a sample: z and a one for each row, an input as often
+    /// as a kernel passes it; for norms, tables and factors as many values as they give, of the size of z or one.
     pub fn gradient_operands(&self) -> f64 {
+        let (graph, wiring) = (self.model.graph(), Wiring::new(self.model));
         let mut size: f64 = self.model.penalized().into_iter().map(|(r, l)| l * super::norm(&self.theta[r])).sum();
         for layer in self.model.layers() {
-            let rows = self.linearization.cotangent(layer.output).chunks_exact(layer.outputs);
-            let z = self.linearization.value(layer.input).chunks_exact(layer.inputs);
-            size += rows.zip(z).map(|(g, z)| super::norm(g) * (super::norm(z) + 1.0)).sum::<f64>();
+            for (input, output) in wiring.uses(layer) {
+                let (width, results) = (graph.shape(input).size(), graph.shape(output).size());
+                let rows = rows(self.model, layer);
+                let reused = (rows * layer.inputs as f64 / width as f64).max(1.0).sqrt();
+                let weighted = |z: &[f64]| match wiring.kind(layer) {
+                    LayerKind::Linear { .. } | LayerKind::Conv2d { .. } | LayerKind::Attention { .. } => {
+                        reused * super::norm(z) + rows.sqrt()
+                    }
+                    // Indices, and a table that is added: rows of zeros and a single one.
+                    LayerKind::Embedding { .. } | LayerKind::Positional { .. } => (results as f64).sqrt(),
+                    _ => super::norm(z) + (results as f64).sqrt(),
+                };
+                let cotangents = self.linearization.cotangent(output).chunks_exact(results);
+                let inputs = self.linearization.value(input).chunks_exact(width);
+                size += cotangents.zip(inputs).map(|(g, z)| super::norm(g) * weighted(z)).sum::<f64>();
+            }
         }
         size
     }
@@ -273,74 +301,4 @@ impl LinearOperator for Merged<'_> {
             y.copy_from_slice(&self.product(Kind::Hessian, x));
         }
     }
-}
-
-/// Arguments of activations with kinks in all samples together, above which fewer samples are taken (but 8).
-const KINKS: usize = 8192;
-
-/// At most `rows` samples, evenly spread; fewer of a wide network with kinks, where the Taylor remainder of third order
-/// would drown in rounding before it is free of them.
-pub(super) fn spread(model: &Model<f64>, samples: &Samples, rows: usize) -> Samples {
-    let kinks: usize = kinked(model).map(|l| l.outputs).sum();
-    let n = rows.min((KINKS / kinks.max(1)).max(8)).clamp(1, samples.n);
-    let (features, targets) = (model.features(), model.target_size());
-    let pick = |from: &[f64], width: usize| -> Vec<f64> {
-        (0..n).flat_map(|i| from[i * samples.n / n * width..][..width].iter().copied()).collect()
-    };
-    Samples { n, x: pick(&samples.x, features), y: pick(&samples.y, targets) }
-}
-
-/// Where the network is checked.
-pub(super) struct Point {
-    pub theta: Vec<f64>,
-    /// Whether that is not the point asked for, because of kinks.
-    pub moved: bool,
-}
-
-/// How often a point away from kinks is looked for. One in five random points is refused, so that all are is unheard of.
-const TRIALS: u64 = 12;
-
-/// θ itself, or a point nearby if some sample lies on a kink or unusually close to one: the Taylor remainders, which are
-/// followed over four orders of magnitude, would then jump at every step.
-pub(super) fn off_kinks(model: &Model<f64>, theta: &[f64], samples: &Samples, seed: u64) -> Result<Point, SampleError> {
-    let mut objective = Objective::new(model, samples, Reduction::Mean, Order::Value, Cut::default())?;
-    // A hundredth of the typical entry in every direction: far from the kinks, near in every other respect.
-    let typical = (super::norm(theta) / (theta.len() as f64).sqrt()).max(1e-2);
-    for trial in 0..TRIALS {
-        let mut point = theta.to_vec();
-        if trial > 0 {
-            let noise = Distribution::Gaussian.probe(seed, u64::MAX - 1 - trial, theta.len());
-            point.iter_mut().zip(&noise).for_each(|(t, z)| *t += 1e-2 * typical * z);
-        }
-        objective.linearize(&point);
-        if !near_kink(&objective) {
-            return Ok(Point { theta: point, moved: trial > 0 });
-        }
-    }
-    Ok(Point { theta: theta.to_vec(), moved: false })
-}
-
-/// Whether the argument of a piecewise activation, over its root mean square, is closer to 0 than 0.25 of what the nearest
-/// of as many normal numbers typically is, √(π/2) / count.
-fn near_kink(objective: &Objective<'_, f64>) -> bool {
-    let (mut nearest, mut count) = (f64::INFINITY, 0);
-    for layer in kinked(objective.model()) {
-        let values = || (0..objective.shards()).flat_map(|s| objective.shard(s).0.value(layer.output));
-        let size = (values().map(|a| a * a).sum::<f64>() / values().count() as f64).sqrt();
-        nearest = values().fold(nearest, |m, a| m.min(if size > 0.0 { a.abs() / size } else { 0.0 }));
-        count += values().count();
-    }
-    nearest < 0.25 * (std::f64::consts::PI / 2.0).sqrt() / count.max(1) as f64
-}
-
-/// The layers that are followed by an activation with a kink. ELU has its own in the second derivative.
-fn kinked(model: &Model<f64>) -> impl Iterator<Item = &Layer> {
-    let followed: Vec<&String> = (model.spec().layers.windows(2))
-        .filter(|pair| {
-            let kinked = Activation::has_kink;
-            matches!(&pair[1].kind, LayerKind::Activation(a) if kinked(a)) && !pair[0].name.is_empty()
-        })
-        .map(|pair| &pair[0].name)
-        .collect();
-    model.layers().iter().filter(move |l| followed.contains(&&l.name))
 }

@@ -1,6 +1,7 @@
 //! Sound networks pass; every seeded defect is rejected, by the row that is there for it.
 
 mod mutants;
+mod networks;
 
 use eigenlens_nets::init::Init;
 use eigenlens_nets::spec::{LayerKind, LayerSpec, Penalty, Scope};

@@ -310,6 +310,16 @@ fn every_defect_is_rejected_by_its_row() {
 }
 
 #[test]
+fn on_a_network_with_convolutions_and_pools_they_are_rejected_as_well() {
+    let model = networks::cnn(Loss::CrossEntropy);
+    let data = samples(40, 36, 3, Loss::CrossEntropy);
+    for (what, row, defect) in DEFECTS {
+        let failed = failures(&model, &data, *defect);
+        assert!(failed.contains(row), "{what}: failed are {failed:?}");
+    }
+}
+
+#[test]
 fn curvature_in_a_relu_block_is_rejected() {
     // Zero for a ReLU network: a product that adds a bit of it passes no check of ours but this (and the Taylor tests).
     let model = network(&[7, 8, 6, 4], Activation::Relu, Loss::CrossEntropy);
