@@ -108,7 +108,7 @@ impl Chart<'_> {
             .light_line_style(TRANSPARENT)
             .axis_style(stroke(Ink::Axis, 1.0))
             .label_style(text(Ink::Muted, HPos::Center, VPos::Center))
-            .x_desc("epoch")
+            .x_desc(if horizontal == Scale::LogPlusOne { "epoch (on a log(1 + epoch) axis)" } else { "epoch" })
             .axis_desc_style(text(Ink::Muted, HPos::Center, VPos::Center))
             .set_all_tick_mark_size(4 * SCALE)
             .draw()?;

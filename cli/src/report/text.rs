@@ -8,13 +8,15 @@ use crate::quantities::{Form, SHOWN, Shown, settled};
 use crate::results::{Measured, RunResult, Scores, Snapshot};
 
 /// Above the curves of training.
-pub const TRAINING: &str = "Vertical lines mark the snapshots, at which the network was looked at.";
+pub const TRAINING: &str = "Vertical lines mark the snapshots, at which the network was looked at. A vertical axis is \
+    logarithmic where its values are positive and span more than a factor of ten.";
 /// Above the quantities of the layers.
 pub const EVOLUTION: &str = "Each mark is one layer at one snapshot. Bars are ± one standard error, or a bound on the \
-    error; where there is none, the number is exact to rounding.";
+    error; where there is none, the number is exact to rounding. A vertical axis is logarithmic where its values are positive and \
+    span more than a factor of ten.";
 /// Above the spectra.
 pub const SPECTRA: &str = "One row per snapshot. The eigenvalue axis is logarithmic on both sides of 0; what lies within \
-    its innermost part counts as zero. Heights are log(1 + number of eigenvalues per bin of 1/8 decade), so that a single \
+    its innermost part can\u{2019}t be told from 0 at this scale (the table below counts zeros by a threshold of its own). Heights are log(1 + number of eigenvalues per bin of 1/8 decade), so that a single \
     outlier can be seen beside thousands of zeros. The ticks below a row are the eigenvalues themselves.";
 
 /// Title and the few numbers that matter most.
