@@ -348,6 +348,11 @@ impl<T: Real> Model<T> {
         self.graph().shape(self.target).size()
     }
 
+    /// Classes of a classifier: the last extent of the output, which may have several positions per sample.
+    pub fn classes(&self) -> usize {
+        self.graph().shape(self.logits).dims.last().copied().unwrap_or(1)
+    }
+
     /// Network outputs per sample.
     pub fn outputs(&self) -> usize {
         self.graph().shape(self.logits).size()
@@ -458,6 +463,21 @@ mod tests {
             error.contains("`sum`") && error.contains("`a` (batch, 3)") && error.contains("`b` (batch, 4)"),
             "{error}"
         );
+        // A mean over the only axis leaves none; no layer may take that for granted.
+        let statistics = Statistics::Running;
+        for kind in [
+            LayerKind::BatchNorm { eps: 1e-5, momentum: 0.1, statistics },
+            LayerKind::GroupNorm { groups: 1, eps: 1e-5 },
+            LayerKind::Conv2d { channels: 1, window: Window::square(1), groups: 1, bias: true },
+            LayerKind::LayerNorm { eps: 1e-5 },
+            LayerKind::Linear { units: 1, bias: true },
+            LayerKind::Flatten,
+        ] {
+            let name = kind.name();
+            let error =
+                with(vec![linear("a"), LayerSpec::new("mean", LayerKind::MeanTokens), LayerSpec::new("b", kind)]);
+            assert!(error.contains("`b`"), "{name}: {error}");
+        }
         let error = with(vec![linear("a"), LayerSpec::new("b", LayerKind::Dropout { rate: 1.0 })]);
         assert!(error.contains("dropout rate"), "{error}");
     }

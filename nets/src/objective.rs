@@ -73,6 +73,16 @@ pub enum SampleError {
         /// What there is.
         has: &'static str,
     },
+    /// A layer that normalises over the samples, and too few of them.
+    #[error("layer `{layer}` normalises over the samples and needs at least {least}, there are {samples}")]
+    TooFew {
+        /// The layer.
+        layer: String,
+        /// Samples it needs.
+        least: usize,
+        /// Samples there are.
+        samples: usize,
+    },
     /// NaN or infinity.
     #[error("sample {row} has a value that is not finite; clean the data first")]
     NonFinite {
@@ -130,9 +140,10 @@ impl Samples {
             return Err(SampleError::NonFinite { row });
         }
         if loss == Loss::CrossEntropy {
-            let bad = |&l: &f64| l < 0.0 || l >= outputs as f64 || l.fract() != 0.0;
-            if let Some(row) = self.y.iter().position(bad) {
-                return Err(SampleError::Label { row, label: self.y[row], classes: outputs });
+            let classes = model.classes();
+            let bad = |&l: &f64| l < 0.0 || l >= classes as f64 || l.fract() != 0.0;
+            if let Some(at) = self.y.iter().position(bad) {
+                return Err(SampleError::Label { row: at / targets, label: self.y[at], classes });
             }
         }
         if loss == Loss::Bce
@@ -212,6 +223,9 @@ impl<'m, T: Real> Objective<'m, T> {
         samples.check(model)?;
         let n = samples.n;
         let coupled = model.graph().mixes_samples();
+        if let Some((node, least)) = model.graph().least_batch().filter(|(_, least)| n < *least) {
+            return Err(SampleError::TooFew { layer: model.graph().name(node).to_string(), least, samples: n });
+        }
         let rows = if coupled { n } else { cut.rows.unwrap_or_else(|| shard_rows(model, n)).clamp(1, n) };
         let par = if coupled { Par::rayon(0) } else { Par::Seq };
         let w = T::from_f64(if reduction == Reduction::Mean { 1.0 / n as f64 } else { 1.0 });

@@ -32,11 +32,6 @@ impl Loss {
             Loss::Bce => "bce",
         }
     }
-
-    /// Target values per sample for `outputs` network outputs: one label, or one value per output.
-    pub fn target_size(self, outputs: usize) -> usize {
-        if self == Loss::CrossEntropy { 1 } else { outputs }
-    }
 }
 
 impl fmt::Display for Loss {

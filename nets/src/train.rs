@@ -114,7 +114,7 @@ pub enum End {
 pub struct Score {
     /// Mean loss, penalty included.
     pub loss: f64,
-    /// Share of samples in the right class; `None` for regression.
+    /// Share of samples (of positions, where a sample has several labels) in the right class; `None` for regression.
     pub accuracy: Option<f64>,
     /// 1 − SSE / SST over all outputs; `None` for classification, or if the targets don't vary.
     pub r2: Option<f64>,
@@ -170,22 +170,24 @@ impl<'m, T: Real> Evaluator<'m, T> {
         self.objective.set_buffers(&state.buffers);
         let loss = self.objective.linearize(&state.theta);
         let model = self.objective.model();
-        let (kind, outputs) = (model.spec().loss, model.outputs());
+        let kind = model.spec().loss;
+        // Of a classifier each position has its own class; else a row is a sample.
+        let outputs = if kind == Loss::CrossEntropy { model.classes() } else { model.outputs() };
         let rows = (0..self.objective.shards())
             .flat_map(|s| self.objective.shard(s).0.value(model.logits()).chunks_exact(outputs));
         if kind == Loss::Mse {
             return Score { loss, accuracy: None, r2: r_squared(rows, &self.y, outputs) };
         }
-        let per_sample = kind.target_size(outputs);
+        let targets = if kind == Loss::CrossEntropy { 1 } else { outputs };
         let right = rows
-            .zip(self.y.chunks_exact(per_sample))
+            .zip(self.y.chunks_exact(targets))
             .filter(|(o, y)| match kind {
                 Loss::CrossEntropy => argmax(o.iter().map(|x| x.to_f64())) == y[0] as usize,
                 _ if outputs == 1 => (o[0] > T::ZERO) == (y[0] > 0.5),
                 _ => argmax(o.iter().map(|x| x.to_f64())) == argmax(y.iter().copied()),
             })
             .count();
-        Score { loss, accuracy: Some(right as f64 / self.objective.samples() as f64), r2: None }
+        Score { loss, accuracy: Some(right as f64 / (self.y.len() / targets) as f64), r2: None }
     }
 
     /// The first layer with values that are not finite at the last θ, or `loss`.
@@ -263,9 +265,10 @@ impl<'m, T: Real> Trainer<'m, T> {
         }
         let batch = options.batch_size.min(samples.n);
         let rest = if samples.n.is_multiple_of(batch) { batch } else { samples.n % batch };
-        let norms = model.training().map_or(&[][..], |t| &t.norms);
-        if let Some(norm) = norms.iter().find(|norm| rest * norm.spatial < 2) {
-            return Err(TrainError::SingleSample { layer: norm.name.clone(), batch: rest, samples: samples.n });
+        let graph = model.trained().0.graph();
+        if let Some((node, _)) = graph.least_batch().filter(|(_, least)| rest < *least) {
+            let layer = graph.name(node).to_string();
+            return Err(TrainError::SingleSample { layer, batch: rest, samples: samples.n });
         }
         let par = if batch * model.multiply_adds() >= PARALLEL_WORK && rayon::current_num_threads() > 1 {
             Par::rayon(rayon::current_num_threads())

@@ -58,7 +58,8 @@ const OWN: u64 = 1 << 40;
 pub fn random_samples(spec: &ModelSpec, n: usize, seed: u64) -> Samples {
     let outputs = spec.outputs();
     let x = Distribution::Gaussian.probe(seed + OWN, 0, n * spec.features());
-    let values = Distribution::Gaussian.probe(seed + OWN, 1, n * spec.loss.target_size(outputs));
+    let values =
+        Distribution::Gaussian.probe(seed + OWN, 1, n * if spec.loss == Loss::CrossEntropy { 1 } else { outputs });
     let target = |v: f64| match spec.loss {
         Loss::CrossEntropy => (v.abs() * 1e6).floor() % outputs as f64,
         Loss::Mse => v,

@@ -356,3 +356,35 @@ fn a_config_with_windows_line_ends_and_a_mark_at_its_start_is_read() {
     let config = parse("\u{feff}[train]\r\nepochs = 4\r\n").unwrap();
     assert_eq!(config.train.epochs, 4);
 }
+
+#[test]
+fn every_type_of_layer_is_read_by_its_name() {
+    for name in [
+        "linear",
+        "conv2d",
+        "activation",
+        "max-pool2d",
+        "avg-pool2d",
+        "global-avg-pool2d",
+        "layer-norm",
+        "rms-norm",
+        "group-norm",
+        "batch-norm",
+        "attention",
+        "embedding",
+        "positional",
+        "softmax",
+        "mean-tokens",
+        "flatten",
+        "reshape",
+        "permute",
+        "add",
+        "mul",
+        "concat",
+        "scale-by",
+        "dropout",
+    ] {
+        let kind: LayerKind = toml::Value::from(name).try_into().unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(kind.name(), name);
+    }
+}

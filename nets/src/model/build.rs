@@ -217,6 +217,11 @@ impl<'s, T: Real> Builder<'s, T> {
         let init = layer.init.unwrap_or(Init::XavierUniform { gain: 1.0 });
         let dims = self.dims(x[0]);
         let last = dims.last().copied().unwrap_or(0);
+        if dims.is_empty() && !matches!(layer.kind, LayerKind::Activation(_) | LayerKind::Add | LayerKind::Mul) {
+            let reason =
+                format!("`{}` gives one number per sample, and this layer needs an axis", self.graph.name(x[0]));
+            return Err(ModelError::Option { layer: name.into(), reason });
+        }
         // A norm's scale and shift: one value per channel.
         let norm = |kind: &str, width: usize, bias: bool| Module {
             name,

@@ -325,3 +325,30 @@ fn products_of_every_kind_of_layer_are_differences_of_gradients() {
         }
     }
 }
+
+#[test]
+fn labels_are_held_against_the_classes_of_a_position() {
+    // Four positions of three classes: twelve outputs, but no label beyond 2.
+    let layers = vec![LayerSpec::linear("head", 3, true, Init::LecunNormal)];
+    let spec = ModelSpec { input: vec![4, 2], layers, loss: Loss::CrossEntropy, penalty: None };
+    let model = Model::<f64>::new(&spec).unwrap();
+    let mut samples = Samples { n: 2, x: vec![0.5; 16], y: vec![0.0, 1.0, 2.0, 0.0, 1.0, 2.0, 0.0, 1.0] };
+    samples.check(&model).unwrap();
+    samples.y[6] = 3.0;
+    assert_eq!(samples.check(&model), Err(SampleError::Label { row: 1, label: 3.0, classes: 3 }));
+}
+
+#[test]
+fn one_sample_has_no_batch_statistics() {
+    let statistics = Statistics::Batch;
+    let layers = vec![
+        LayerSpec::linear("fc", 3, true, Init::LecunNormal),
+        LayerSpec::new("bn", LayerKind::BatchNorm { eps: 1e-5, momentum: 0.1, statistics }),
+    ];
+    let spec = ModelSpec { input: vec![2], layers, loss: Loss::Mse, penalty: None };
+    let model = Model::<f64>::new(&spec).unwrap();
+    let samples = Samples { n: 1, x: vec![0.5; 2], y: vec![0.0; 3] };
+    let error =
+        Objective::new(&model, &samples, Reduction::Mean, Order::Second, Cut::default()).map(|_| ()).unwrap_err();
+    assert_eq!(error, SampleError::TooFew { layer: "bn".into(), least: 2, samples: 1 });
+}

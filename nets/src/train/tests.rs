@@ -225,3 +225,16 @@ fn a_batch_of_one_value_per_channel_is_refused() {
     let error = Trainer::new(&model, &part, model.start(0), adam(0.1, 1, batch)).map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("`bn`") && error.contains("one value per channel"), "{error}");
 }
+
+#[test]
+fn the_accuracy_of_sequences_is_that_of_their_positions() {
+    let layers = vec![LayerSpec::linear("head", 3, false, Init::Zeros)];
+    let spec = ModelSpec { input: vec![4, 2], layers, loss: Loss::CrossEntropy, penalty: None };
+    let model = Model::<f64>::new(&spec).unwrap();
+    // The largest logit is that of class 2 where x is positive, of class 0 where it is negative.
+    let mut state = model.start(0);
+    state.theta.copy_from_slice(&[-1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+    let x = [1.0, -1.0, 1.0, -1.0, 1.0, 1.0, -1.0, -1.0].iter().flat_map(|&v| [v, 0.3]).collect();
+    let samples = Samples { n: 2, x, y: vec![2.0, 0.0, 2.0, 1.0, 2.0, 2.0, 0.0, 1.0] };
+    assert_eq!(Evaluator::new(&model, &samples).unwrap().score(&state).accuracy, Some(0.75));
+}
