@@ -602,8 +602,10 @@ const MIN_ROWS: usize = 128;
 const MAX_ROWS: usize = 1024;
 
 /// Groups of shards: enough for several threads, few enough that the partial sums stay small.
+///
+/// A power of two, which threads halve evenly: seven groups of eight shards would give one of two threads five shards.
 fn group_count(shards: usize, params: usize) -> usize {
-    let most = ((1 << 22) / params.max(1)).clamp(4, 16);
+    let most = ((1 << 22) / params.max(1)).clamp(4, 16).next_power_of_two();
     shards.min(most)
 }
 
