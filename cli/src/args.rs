@@ -109,15 +109,16 @@ pub struct ConfigArgs {
     /// Change an option of the config: train.lr=0.01, model.activation=relu; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    // The config reads the values of the next three, so that a wrong one is refused in the same words as with --set.
     /// Seed of everything random
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub seed: Option<String>,
     /// Threads to compute with (0: one per core); results don't depend on it
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub threads: Option<String>,
     /// Memory that may be used, in GiB (0: half of the machine's); a run that needs more is refused before it starts
-    #[arg(long, value_name = "GIB")]
-    pub memory: Option<f64>,
+    #[arg(long, value_name = "GIB", allow_negative_numbers = true)]
+    pub memory: Option<String>,
     /// Scalar type of the curvature: f32 or f64 (training has its own: train.precision)
     #[arg(long, value_name = "TYPE", hide_possible_values = true)]
     pub precision: Option<Precision>,
@@ -207,9 +208,9 @@ impl ConfigArgs {
     /// A `--set` without `=`.
     pub fn overrides(&self) -> Result<Vec<Override>> {
         let mut all: Vec<Override> = self.set.iter().map(|text| Override::set(text)).collect::<Result<_>>()?;
-        all.extend(self.seed.map(|n| Override::flag("seed", "seed", n)));
-        all.extend(self.threads.map(|n| Override::flag("threads", "threads", n)));
-        all.extend(self.memory.map(|gib| Override::flag("memory", "memory", format!("{gib:?}"))));
+        for (flag, given) in [("seed", &self.seed), ("threads", &self.threads), ("memory", &self.memory)] {
+            all.extend(given.as_ref().map(|value| Override::flag(flag, flag, value)));
+        }
         all.extend(self.precision.map(|p| {
             let name = if p == Precision::F32 { "f32" } else { "f64" };
             Override::flag("precision", "precision", name)
@@ -334,7 +335,7 @@ mod tests {
         for line in [
             "eigenlens rnu",
             "eigenlens run --sed 3",
-            "eigenlens run --seed x",
+            "eigenlens run --precision f16",
             "eigenlens run --format xml",
             "eigenlens run a b",
             "eigenlens run -q -v",

@@ -73,6 +73,10 @@ impl Failure {
             AlreadyExists | NotADirectory => {
                 Some("a part of the path is a file: choose another place, e.g. with --out DIR")
             }
+            IsADirectory => Some("give a file, not a directory"),
+            FileTooLarge => {
+                Some("raise the limit on the size of files (ulimit -f), or choose another disk with --out DIR")
+            }
             StorageFull | QuotaExceeded => Some("free some space, or choose another disk with --out DIR"),
             _ => None,
         };

@@ -83,6 +83,19 @@ fn impossible_values_are_refused() {
 }
 
 #[test]
+fn a_number_of_a_flag_is_refused_with_what_it_may_be() {
+    for flag in [&["--threads", "-1"][..], &["--threads=-1"], &["--threads", "many"], &["--set", "threads=-1"]] {
+        let text = refused(&[&["run"], flag].concat());
+        assert!(text.contains("`threads`: ") && text.contains("expected a whole number, 0 or more"), "{text}");
+        assert!(text.ends_with("\nhint: for example threads = 0 (one per core)\n"), "{text}");
+    }
+    let text = refused(&["run", "--seed", "-3"]);
+    assert!(text.contains("integer `-3`, expected a whole number, 0 or more, --seed -3\nhint: "), "{text}");
+    let text = refused(&["run", "--memory", "-1.5"]);
+    assert!(text.contains("`memory` must be a finite number, 0 or more, is -1.5, --memory -1.5\nhint: "), "{text}");
+}
+
+#[test]
 fn an_unknown_key_of_a_config_is_placed_and_the_nearest_offered() {
     let dir = tempfile::tempdir().unwrap();
     let path = config(dir.path(), "seed = 1\n\n[train]\nbatchsize = 3\n");
@@ -117,7 +130,12 @@ fn bad_configs_are_refused_by_run_and_check() {
         refused(&["check", &path]);
     }
     refused(&["run", "/no/such/config.toml"]);
-    refused(&["run", &dir.path().display().to_string()]);
+    std::fs::remove_file(dir.path().join("run.toml")).unwrap();
+    let text = refused(&["run", &dir.path().display().to_string()]);
+    assert!(
+        text.starts_with("error: the config is a directory, ") && text.ends_with("hint: give a TOML file\n"),
+        "{text}"
+    );
     refused(&["run", "--set", "train.lr"]);
 }
 

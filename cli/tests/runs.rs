@@ -2,35 +2,8 @@
 
 mod common;
 
-use std::path::Path;
-
-use common::{files, fine, json, refusal, repeatable, run_in, same, stderr, stdout};
-use tempfile::{TempDir, tempdir};
-
-/// A run of a blink: digits in a small network.
-const DIGITS: &str = r#"
-    [data]
-    name = "digits"
-    limit = 300
-    [model]
-    hidden = [12]
-    [train]
-    epochs = 2
-"#;
-
-/// A fresh directory with a config in it.
-fn with(config: &str) -> TempDir {
-    let dir = tempdir().unwrap();
-    std::fs::write(dir.path().join("run.toml"), config).unwrap();
-    dir
-}
-
-/// What stands in a CSV column of `metrics.csv`.
-fn column(csv: &str, name: &str) -> Vec<String> {
-    let mut reader = csv::Reader::from_reader(csv.as_bytes());
-    let at = reader.headers().unwrap().iter().position(|h| h == name).unwrap();
-    reader.records().map(|r| r.unwrap()[at].to_owned()).collect()
-}
+use common::{DIGITS, column, files, fine, json, refusal, repeatable, run_in, same, stderr, stdout, with};
+use tempfile::tempdir;
 
 #[test]
 fn iris_by_a_config_leaves_a_whole_run_directory() {
@@ -143,45 +116,40 @@ fn json_and_csv_on_standard_output_are_the_files() {
 }
 
 #[test]
-fn an_existing_directory_is_refused_and_stays_as_it_is() {
+fn a_dry_run_says_what_would_be_computed_and_writes_nothing() {
     let dir = with(DIGITS);
-    fine(&run_in(dir.path(), &["run", "run.toml", "--out", "done", "-q"]));
-    std::fs::create_dir(dir.path().join("mine")).unwrap();
-    std::fs::write(dir.path().join("mine/notes.txt"), "mine").unwrap();
-    let before = files(dir.path());
-    for (args, what) in [
-        (&["--out", "done"][..], "the directory holds a finished run of this config"),
-        (&["--out", "done", "--seed", "2"], "the directory holds a run of another config"),
-        (&["--out", "done", "--resume"], "the run there is finished"),
-        (&["--out", "done", "--resume", "--seed", "2"], "the run there has another config (seed = 1 there, 2 here)"),
-        (&["--out", "mine"], "the directory exists and is not a run directory"),
-        (&["--out", "mine", "--resume"], "it is not a run directory"),
-        (&["--out", "none", "--resume"], "there is nothing to resume"),
-        (&["--out", "run.toml"], "it exists and is not a directory"),
-        (&["--out", "run.toml/x"], "cannot create the run directory"),
-    ] {
-        let text = refusal(&run_in(dir.path(), &[&["run", "run.toml", "-q"], args].concat()));
-        assert!(text.starts_with(&format!("error: {what}")), "{args:?}: {text}");
-        assert!(text.contains("\nhint: "), "{args:?}: {text}");
-        same(&files(dir.path()), &before);
+    let output = run_in(dir.path(), &["run", "run.toml", "--dry-run"]);
+    fine(&output);
+    let text = stdout(&output);
+    assert!(text.contains("fc1") && text.contains("780") && text.contains("Nothing was written."), "{text}");
+    let output = run_in(dir.path(), &["run", "run.toml", "--dry-run", "--format", "json"]);
+    fine(&output);
+    let plan: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((&plan["layers"][0]["parameters"], &plan["snapshots"]), (&780.into(), &serde_json::json!([0, 1, 2])));
+    // Of both routes: seconds that are some, and not years.
+    let output = run_in(
+        dir.path(),
+        &["run", "run.toml", "--dry-run", "--format", "csv", "-q", "--set", "spectra.exact_max=500"],
+    );
+    fine(&output);
+    let text = stdout(&output);
+    assert_eq!(column(&text, "route"), ["krylov", "dense-kronecker"]);
+    for name in ["seconds", "bytes", "flops"] {
+        let numbers: Vec<f64> = column(&text, name).iter().map(|x| x.parse().unwrap()).collect();
+        assert!(
+            numbers.iter().all(|x| *x > 0.0) && (name != "seconds" || numbers.iter().all(|x| *x < 600.0)),
+            "{text}"
+        );
     }
+    assert_eq!(files(dir.path()).len(), 1);
 }
 
-#[cfg(target_os = "linux")]
 #[test]
-fn a_place_that_takes_no_files_is_refused() {
-    use std::os::unix::fs::PermissionsExt;
+fn outliers_are_counted_where_the_spectrum_is_not_exact() {
     let dir = with(DIGITS);
-    let locked = dir.path().join("locked");
-    std::fs::create_dir(&locked).unwrap();
-    std::fs::set_permissions(&locked, PermissionsExt::from_mode(0o555)).unwrap();
-    // The administrator may write there all the same; nobody may in a directory of the kernel's.
-    let anybody_may = std::fs::write(locked.join("x"), "").is_ok();
-    let place = if anybody_may { Path::new("/sys/kernel").to_owned() } else { locked.clone() };
-    let text = refusal(&run_in(dir.path(), &["run", "run.toml", "-q", "--out", place.join("a").to_str().unwrap()]));
-    assert!(text.starts_with("error: cannot create the run directory: "), "{text}");
-    assert!(text.contains("hint: choose a place that you may write to"), "{text}");
-    assert_eq!(std::fs::read_dir(&locked).unwrap().count(), usize::from(anybody_may));
+    fine(&run_in(dir.path(), &["run", "run.toml", "--out", "out", "--set", "spectra.exact_max=100"]));
+    let csv = std::fs::read_to_string(dir.path().join("out/metrics.csv")).unwrap();
+    assert!(column(&csv, "quantity").iter().any(|q| q == "outliers"), "{csv}");
 }
 
 #[test]
@@ -220,95 +188,10 @@ fn unknown_names_offer_the_nearest_and_leave_nothing() {
 }
 
 #[test]
-fn a_table_with_a_flaw_names_file_line_and_column_and_leaves_nothing() {
-    for (table, place, problem) in [
-        ("a,b,target\n1,2,x\n3,y\n", "own.csv, line 3", "2 fields, and the header has 3"),
-        ("a,b,target\n1,2,x\n3,4,y,5\n", "own.csv, line 3", "4 fields"),
-        ("a,b,target\n1,2,x\n3,four,y\n", "own.csv, line 3, column \"b\"", "\"four\" is not a number"),
-        ("a,b,target\n1,2,x\n3,inf,y\n", "own.csv, line 3, column \"b\"", "inf"),
-        ("", "own.csv", "the file is empty"),
-    ] {
-        let dir = with("data.csv = 'own.csv'");
-        std::fs::write(dir.path().join("own.csv"), table).unwrap();
-        let text = refusal(&run_in(dir.path(), &["run", "run.toml", "--out", "a"]));
-        assert!(text.contains(place) && text.contains(problem) && text.contains("\nhint: "), "{text}");
-        assert_eq!(files(dir.path()).len(), 2, "{table}");
-    }
-    let dir = with("data.csv = 'none.csv'");
-    let text = refusal(&run_in(dir.path(), &["run", "run.toml", "--out", "a"]));
-    assert!(text.contains("none.csv") && text.contains("hint: check the path"), "{text}");
-}
-
-#[test]
-fn the_users_own_table_is_trained_on() {
-    // Two numbers, and whether the first is the larger.
-    let mut table = "first,second,larger\n".to_owned();
-    for i in 0..120 {
-        let (a, b) = ((i * 37 % 101) as f64 / 10.0, (i * 53 % 89) as f64 / 10.0);
-        table += &format!("{a},{b},{}\n", if a > b { "first" } else { "second" });
-    }
-    let dir = with(
-        "
-        data = { csv = 'own.csv', target = 'larger' }
-        model.hidden = [6]
-        train = { epochs = 60, lr = 0.02, batch_size = 16 }
-        snapshots.count = 3
-    ",
-    );
-    std::fs::write(dir.path().join("own.csv"), table).unwrap();
-    fine(&run_in(dir.path(), &["run", "run.toml", "--out", "a", "-q"]));
-    let result = json(&dir.path().join("a/result.json"));
-    assert!(result["test"]["accuracy"].as_f64().unwrap() > 0.85, "{}", result["test"]);
-    assert_eq!(result["dataset"]["class_names"], serde_json::json!(["first", "second"]));
-}
-
-#[test]
-fn a_dry_run_says_what_would_be_computed_and_writes_nothing() {
-    let dir = with(DIGITS);
-    let output = run_in(dir.path(), &["run", "run.toml", "--dry-run"]);
-    fine(&output);
-    let text = stdout(&output);
-    assert!(text.contains("fc1") && text.contains("780") && text.contains("Nothing was written."), "{text}");
-    let output = run_in(dir.path(), &["run", "run.toml", "--dry-run", "--format", "json"]);
-    fine(&output);
-    let plan: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
-    assert_eq!((&plan["layers"][0]["parameters"], &plan["snapshots"]), (&780.into(), &serde_json::json!([0, 1, 2])));
-    // Of both routes: seconds that are some, and not years.
-    let output = run_in(
-        dir.path(),
-        &["run", "run.toml", "--dry-run", "--format", "csv", "-q", "--set", "spectra.exact_max=500"],
-    );
-    fine(&output);
-    let text = stdout(&output);
-    assert_eq!(column(&text, "route"), ["krylov", "dense-kronecker"]);
-    for name in ["seconds", "bytes", "flops"] {
-        let numbers: Vec<f64> = column(&text, name).iter().map(|x| x.parse().unwrap()).collect();
-        assert!(
-            numbers.iter().all(|x| *x > 0.0) && (name != "seconds" || numbers.iter().all(|x| *x < 600.0)),
-            "{text}"
-        );
-    }
-    assert_eq!(files(dir.path()).len(), 1);
-}
-
-#[test]
-fn the_report_can_be_written_again() {
-    let dir = with(DIGITS);
-    fine(&run_in(dir.path(), &["run", "run.toml", "--out", "a", "-q"]));
-    let report = dir.path().join("a/report.html");
-    let first = std::fs::read(&report).unwrap();
-    std::fs::remove_file(&report).unwrap();
-    fine(&run_in(dir.path(), &["report", "a"]));
-    assert!(std::fs::read(&report).unwrap() == first, "the same report");
-    // A spectrum that is damaged is not drawn.
-    let spectrum = dir.path().join("a/spectra/000-fc1.npz");
-    let mut bytes = std::fs::read(&spectrum).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&spectrum, bytes).unwrap();
-    let text = refusal(&run_in(dir.path(), &["report", "a"]));
-    assert!(text.contains("000-fc1.npz") && text.contains("checksum"), "{text}");
-    assert!(std::fs::read(&report).unwrap() == first, "it stays as it was");
+fn a_senseless_number_of_threads_is_refused() {
+    let dir = tempdir().unwrap();
+    let error = refusal(&run_in(dir.path(), &["run", "--dry-run", "--threads", "100000"]));
+    assert!(error.contains("`threads` must be at most"), "{error}");
 }
 
 #[test]
@@ -329,121 +212,29 @@ fn what_does_not_fit_the_memory_is_refused_before_there_is_a_directory() {
     }
 }
 
-/// A NumPy file of version 1.
-fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
-    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}\n");
-    let length = (header.len() as u16).to_le_bytes();
-    [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), data].concat()
-}
-
 #[test]
-fn two_numpy_files_are_trained_on() {
-    let dir = with("data = { npy = 'x.npy', npy_targets = 'y.npy' }\nmodel.hidden = [3]\ntrain.epochs = 2");
-    let x: Vec<u8> = (0..80).flat_map(|i| f64::from(i * 37 % 101).to_le_bytes()).collect();
-    std::fs::write(dir.path().join("x.npy"), npy("<f8", "40, 2", &x)).unwrap();
-    let labels =
-        |stray: i64| -> Vec<u8> { (0..40).flat_map(|i| if i == 5 { stray } else { i % 2 }.to_le_bytes()).collect() };
-    std::fs::write(dir.path().join("y.npy"), npy("<i8", "40,", &labels(1))).unwrap();
-    let output = run_in(dir.path(), &["run", "run.toml", "--out", "a"]);
-    fine(&output);
-    assert!(stderr(&output).contains("2 classes (rows): 0 (20), 1 (20)\n"), "{}", stderr(&output));
-    assert_eq!(json(&dir.path().join("a/result.json"))["dataset"]["outputs"], 2);
-    std::fs::write(dir.path().join("y.npy"), npy("<i8", "40,", &labels(-1))).unwrap();
-    let text = refusal(&run_in(dir.path(), &["run", "run.toml", "--out", "b"]));
-    assert!(text.contains("y.npy") && text.contains("row 5") && text.contains("class label -1"), "{text}");
-    let text = refusal(&run_in(dir.path(), &["run", "--set", "data.npy=x.npy", "--out", "b"]));
-    assert!(text.contains("`data.npy` is given without `data.npy_targets`"), "{text}");
-    assert!(!dir.path().join("b").exists());
-}
-
-#[test]
-fn a_regression_whose_test_part_has_no_variance_is_still_a_regression() {
-    let dir = with("data.csv = 'own.csv'\ndata.task = 'regression'\nmodel.hidden = [3]\ntrain.epochs = 1");
-    // One row in a hundred differs, and with this seed it is not in the training part.
-    let of = |odd: usize| -> String {
-        let rows: String = (0..20).map(|i| format!("{},{}\n", i % 7, if i == odd { 1 } else { 0 })).collect();
-        format!("a,target\n{rows}")
-    };
-    for odd in 0..20 {
-        std::fs::write(dir.path().join("own.csv"), of(odd)).unwrap();
-        let output = run_in(dir.path(), &["run", "run.toml", "--out", &odd.to_string(), "-q"]);
-        fine(&output);
-        assert!(stdout(&output).contains("test R²"), "{}", stdout(&output));
+fn a_start_that_is_not_finite_is_not_blamed_on_the_learning_rate() {
+    for (setting, of) in [
+        ("model.init=normal(1e200)", "`fc1`"),
+        // The loss is computed in f64 and finite, its gradient in f32 isn't.
+        ("loss.l2.lambda=1e300", "the gradient by `fc1.weight`"),
+    ] {
+        let dir = with(DIGITS);
+        let text = refusal(&run_in(dir.path(), &["run", "run.toml", "--out", "a", "--set", setting]));
+        assert!(text.starts_with("error: training cannot begin: at the starting weights"), "{text}");
+        assert!(text.contains(&format!("not finite are those of {of}, ")), "{text}");
+        assert!(text.contains("\nhint: take smaller starting weights or a smaller l2 penalty"), "{text}");
+        assert_eq!(json(&dir.path().join("a/manifest.json"))["status"], "failed");
     }
 }
 
 #[test]
-fn a_damaged_or_foreign_run_directory_gets_no_report() {
+fn a_share_of_the_test_part_that_is_not_used_is_said_aloud() {
     let dir = with(DIGITS);
-    fine(&run_in(dir.path(), &["run", "run.toml", "--out", "a", "-q"]));
-    let (config, result) = (dir.path().join("a/config.toml"), dir.path().join("a/result.json"));
-    let whole = std::fs::read_to_string(&config).unwrap();
-    // In the middle of a word, and between two sections.
-    for end in [whole.find("epochs").unwrap() + 3, whole.find("[train").unwrap()] {
-        std::fs::write(&config, &whole[..end]).unwrap();
-        let text = refusal(&run_in(dir.path(), &["report", "a"]));
-        assert!(text.contains("config.toml"), "{text}");
-    }
-    std::fs::write(&config, &whole).unwrap();
-    let numbers = std::fs::read_to_string(&result).unwrap();
-    std::fs::copy(dir.path().join("a/spectra/000-fc1.npz"), dir.path().join("outside.npz")).unwrap();
-    let absolute = dir.path().join("outside.npz").display().to_string();
-    for path in ["../outside.npz", "spectra/../../outside.npz", &absolute] {
-        std::fs::write(&result, numbers.replace("spectra/000-fc1.npz", path)).unwrap();
-        let text = refusal(&run_in(dir.path(), &["report", "a"]));
-        assert!(text.contains("outside of the run directory"), "{text}");
-    }
-}
-
-#[test]
-fn a_senseless_number_of_threads_is_refused() {
-    let dir = tempdir().unwrap();
-    let error = refusal(&run_in(dir.path(), &["run", "--dry-run", "--threads", "100000"]));
-    assert!(error.contains("`threads` must be at most"), "{error}");
-}
-
-#[test]
-fn outliers_are_counted_where_the_spectrum_is_not_exact() {
-    let dir = with(DIGITS);
-    fine(&run_in(dir.path(), &["run", "run.toml", "--out", "out", "--set", "spectra.exact_max=100"]));
-    let csv = std::fs::read_to_string(dir.path().join("out/metrics.csv")).unwrap();
-    assert!(column(&csv, "quantity").iter().any(|q| q == "outliers"), "{csv}");
-}
-
-/// A report that can't be written: its place is taken by a directory.
-#[test]
-fn a_run_without_its_report_is_not_called_finished() {
-    let dir = with(DIGITS);
-    let args = ["run", "run.toml", "--out", "out"];
-    fine(&run_in(dir.path(), &args));
-    let manifest = dir.path().join("out/manifest.json");
-    let unfinished = std::fs::read_to_string(&manifest).unwrap().replace("\"finished\"", "\"running\"");
-    std::fs::write(&manifest, unfinished).unwrap();
-    let report = dir.path().join("out/report.html");
-    std::fs::remove_file(&report).unwrap();
-    std::fs::create_dir(&report).unwrap();
-    std::fs::write(report.join("x"), "").unwrap();
-    let error = refusal(&run_in(dir.path(), &["run", "out/config.toml", "--resume"]));
-    assert!(error.contains("report.html"), "{error}");
-    assert_eq!(json(&manifest)["status"], "failed");
-}
-
-#[test]
-fn what_odd_labels_are_taken_for_is_said_aloud() {
-    let dir = with("[data]\ncsv = \"own.csv\"\n[model]\nhidden = [3]\n[train]\nepochs = 1\n");
-    let table = |label: &dyn Fn(usize) -> String| {
-        let rows: Vec<String> = (0..60).map(|i| format!("{},{},{}", i % 7, i * i % 11, label(i))).collect();
-        std::fs::write(dir.path().join("own.csv"), format!("a,b,y\n{}\n", rows.join("\n"))).unwrap();
-    };
-    table(&|i| if i == 5 { "7".into() } else { (i % 3).to_string() });
-    let output = run_in(dir.path(), &["run", "run.toml", "--out", "one"]);
-    fine(&output);
-    assert!(stderr(&output).contains("4 classes (rows): 0 (20), 1 (20), 2 (19), 7 (1)"), "{}", stderr(&output));
-    table(&|i| if i == 5 { "1.5".into() } else { (i % 3).to_string() });
-    let output = run_in(dir.path(), &["run", "run.toml", "--out", "two"]);
-    fine(&output);
-    assert!(stderr(&output).contains("taken as numbers (regression)"), "{}", stderr(&output));
-    table(&|_| "0".into());
-    let error = refusal(&run_in(dir.path(), &["run", "run.toml", "--out", "three"]));
-    assert!(error.contains("every target is 0"), "{error}");
+    let note = "data.test = 0.3 is not used: digits brings its own test part of 359 rows\n";
+    let said = |set: &str| stderr(&run_in(dir.path(), &["run", "run.toml", "--set", "train.epochs=1", "--set", set]));
+    assert!(said("data.test=0.3").contains(note));
+    assert!(!said("seed=2").contains("data.test"));
+    // Iris has none of its own.
+    assert!(!said("data={ name = 'iris', test = 0.3 }").contains("data.test"));
 }

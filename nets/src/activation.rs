@@ -161,14 +161,15 @@ impl FromStr for Activation {
             }
         };
         let known = NAMED.iter().find(|(n, _)| *n == name);
-        let (_, mut activation) = *known.ok_or_else(|| OptionError::unknown("activation", name, Self::ALL))?;
+        let (name, mut activation) = *known.ok_or_else(|| OptionError::unknown("activation", name, Self::ALL))?;
         if let Some(x) = number {
-            in_range(x.is_finite(), "activation", "number", x, "finite")?;
-            match &mut activation {
-                Activation::LeakyRelu { slope } => *slope = x,
-                Activation::Elu { alpha } => *alpha = x,
+            let (option, place) = match &mut activation {
+                Activation::LeakyRelu { slope } => ("slope", slope),
+                Activation::Elu { alpha } => ("alpha", alpha),
                 _ => return Err(invalid(format!("{name} takes no number"))),
-            }
+            };
+            in_range(x.is_finite(), name, option, x, "finite")?;
+            *place = x;
         }
         Ok(activation)
     }

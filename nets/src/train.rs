@@ -78,12 +78,27 @@ pub struct Divergence {
     pub epoch: u64,
     /// The first layer whose values are not finite; the loss itself if all layers are finite.
     pub layer: String,
+    /// The first parameter whose gradient is not finite, where it is only the gradient. Looked for before the first step;
+    /// what a later one spoils is seen at the step after it.
+    pub gradient: Option<String>,
     /// Largest parameter in absolute value; NaN if one is not a number.
     pub largest_parameter: f64,
 }
 
 impl std::fmt::Display for Divergence {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.step == 0 {
+            let of = match &self.gradient {
+                Some(parameter) => format!("the gradient by `{parameter}`"),
+                None => format!("`{}`", self.layer),
+            };
+            return write!(
+                f,
+                "training cannot begin: at the starting weights, the largest of which is {:.1e}, the first values that are \
+                 not finite are those of {of}; take smaller starting weights or a smaller l2 penalty, or scale the data",
+                self.largest_parameter
+            );
+        }
         write!(
             f,
             "training diverged at step {} (epoch {}): the first values that are not finite are those of `{}`, the largest \
@@ -321,7 +336,7 @@ impl<'m, T: Real> Trainer<'m, T> {
     /// One pass over the data.
     ///
     /// # Errors
-    /// At the first batch whose loss is not finite; θ is then what it was before that step.
+    /// At the first batch whose loss is not finite, or the first gradient of all; θ is then what it was before that step.
     pub fn run_epoch(&mut self) -> Result<(), Divergence> {
         self.rows.clear();
         self.rows.extend(0..self.n);
@@ -342,6 +357,7 @@ impl<'m, T: Real> Trainer<'m, T> {
             step: self.state.steps(),
             epoch: self.epoch + 1,
             layer: bad.map_or_else(|| "loss".to_string(), |l| l.name.clone()),
+            gradient: None,
             largest_parameter: largest(&self.point.theta),
         }
     }
@@ -373,6 +389,12 @@ impl<'m, T: Real> Trainer<'m, T> {
             let lambda = T::from_f64(lambda);
             let pairs = self.flat[range.clone()].iter_mut().zip(&self.point.theta[range]);
             pairs.for_each(|(g, t)| *g += lambda * *t);
+        }
+        if self.state.steps() == 0 {
+            let mut tensors = model.tensors().iter();
+            if let Some(bad) = tensors.find(|t| !all_finite(&self.flat[t.range.clone()])) {
+                return Err(Divergence { gradient: Some(bad.name.clone()), ..self.divergence() });
+            }
         }
         let lr = self.lr(self.state.steps());
         self.state.step(lr, &mut self.point.theta, &self.flat);
@@ -470,7 +492,7 @@ pub fn train<T: Real>(
         };
         if !now.train.loss.is_finite() {
             let (layer, largest_parameter) = (on_train.first_non_finite(), largest(&trainer.point().theta));
-            end = End::Diverged(Divergence { step, epoch, layer, largest_parameter });
+            end = End::Diverged(Divergence { step, epoch, layer, gradient: None, largest_parameter });
             return Ok(Trained { state: finite, history, end });
         }
         finite.clone_from(trainer.point());

@@ -5,7 +5,7 @@ use eigenlens_nets::init::Init;
 use eigenlens_nets::options::OptionError;
 
 use super::source::Source;
-use super::{Config, Layer, LayerKind, LossKind, OptimizerKind, Part, ScheduleKind, Task};
+use super::{Config, Layer, LayerKind, LossKind, OptimizerKind, Part, ScheduleKind, Task, sample};
 use crate::error::{Failure, Result};
 
 /// Checks a config as read, before its defaults are filled in, so that only what was given is complained about.
@@ -39,7 +39,14 @@ impl Check<'_> {
 
     /// Refuses `value` of `key` unless `ok`, which has to be false for NaN.
     fn number(&self, ok: bool, key: &str, value: impl std::fmt::Display, must: &str) -> Result<()> {
-        if ok { Ok(()) } else { Err(self.fail(key, format!("`{key}` must be {must}, is {value}"))) }
+        if ok {
+            return Ok(());
+        }
+        let failure = self.fail(key, format!("`{key}` must be {must}, is {value}"));
+        Err(match sample::hint(key) {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        })
     }
 
     /// Refuses an option that was given although `kind` has no use for it.
@@ -66,10 +73,22 @@ impl Check<'_> {
             Err(OptionError::Unknown { what, name, known, .. }) => {
                 self.fail(key, format!("unknown {what} `{name}`")).did_you_mean(&name, known.iter().copied())
             }
-            Err(other) => self
-                .fail(key, other.to_string())
-                .hint("some names take a number in parentheses, for example leaky-relu(0.2) or normal(0.02)"),
+            Err(other) => {
+                let hint = if key.ends_with("init") {
+                    "for example he-normal, or normal(0.02) with the standard deviation"
+                } else {
+                    "for example tanh, or leaky-relu(0.2) with the slope on the left"
+                };
+                self.fail(key, format!("`{key}`{}: {other}", self.layer_of(key))).hint(hint)
+            }
         })
+    }
+
+    /// ` (layer NAME)` where the key is an option of a layer that has a name.
+    fn layer_of(&self, key: &str) -> String {
+        let place = key.strip_prefix("model.layers.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+        let layer = place.and_then(|place| self.config.model.layers.as_ref()?.get(place));
+        layer.and_then(|layer| layer.name.as_ref()).map_or(String::new(), |name| format!(" (layer `{name}`)"))
     }
 
     fn general(&self) -> Result<()> {
@@ -143,7 +162,7 @@ impl Check<'_> {
         // More threads than cores only wait for each other; some more are useful in tests.
         let most = (4 * crate::machine::cores()).max(64);
         self.number(threads <= most, "threads", threads, &format!("at most {most} on this machine"))?;
-        self.number(memory >= 0.0 && memory.is_finite(), "memory", memory, "0 or more")
+        self.number(memory >= 0.0 && memory.is_finite(), "memory", memory, "a finite number, 0 or more")
     }
 
     fn model(&self) -> Result<()> {
@@ -234,7 +253,7 @@ impl Check<'_> {
                 self.number(count != Some(0), &key(option), 0, "at least 1")?;
             }
             let eps = layer.eps.unwrap_or(1.0);
-            self.number(eps > 0.0 && eps.is_finite(), &key("eps"), eps, "above 0")?;
+            self.number(eps > 0.0 && eps.is_finite(), &key("eps"), eps, "a finite number above 0")?;
             let share = layer.momentum.unwrap_or(1.0);
             self.number(share > 0.0 && share <= 1.0, &key("momentum"), share, "above 0 and at most 1")?;
             let rate = layer.rate.unwrap_or(0.0);
@@ -262,7 +281,7 @@ impl Check<'_> {
     fn loss(&self) -> Result<()> {
         let loss = &self.config.loss;
         let lambda = loss.l2.lambda;
-        self.number(lambda >= 0.0 && lambda.is_finite(), "loss.l2.lambda", lambda, "0 or more")?;
+        self.number(lambda >= 0.0 && lambda.is_finite(), "loss.l2.lambda", lambda, "a finite number, 0 or more")?;
         let misfit = match (loss.kind, self.config.data.task) {
             (Some(LossKind::CrossEntropy), Some(Task::Regression)) => "cross-entropy needs class labels",
             (Some(LossKind::Bce), Some(Task::Regression)) => "bce needs two classes",
@@ -274,11 +293,16 @@ impl Check<'_> {
     fn train(&self) -> Result<()> {
         let t = &self.config.train;
         self.number(t.batch_size > 0, "train.batch_size", t.batch_size, "at least 1")?;
-        self.number(t.lr > 0.0 && t.lr.is_finite(), "train.lr", t.lr, "above 0")?;
+        self.number(t.lr > 0.0 && t.lr.is_finite(), "train.lr", t.lr, "a finite number above 0")?;
         let Some(stop) = &t.early_stopping else { return Ok(()) };
         self.number(stop.patience > 0, "train.early_stopping.patience", stop.patience, "at least 1")?;
         let delta = stop.min_delta;
-        self.number(delta >= 0.0 && delta.is_finite(), "train.early_stopping.min_delta", delta, "0 or more")?;
+        self.number(
+            delta >= 0.0 && delta.is_finite(),
+            "train.early_stopping.min_delta",
+            delta,
+            "a finite number, 0 or more",
+        )?;
         if self.config.data.validation == 0.0 {
             return Err(self
                 .fail("train.early_stopping", "early stopping needs a validation part, but `data.validation` is 0")
@@ -309,10 +333,10 @@ impl Check<'_> {
             self.number(unit(b), &format!("train.optimizer.betas.{i}"), b, "0 or more and below 1")?;
         }
         if let Some(e) = o.eps {
-            self.number(e > 0.0 && e.is_finite(), "train.optimizer.eps", e, "above 0")?;
+            self.number(e > 0.0 && e.is_finite(), "train.optimizer.eps", e, "a finite number above 0")?;
         }
         let w = o.weight_decay.unwrap_or(0.0);
-        self.number(w >= 0.0 && w.is_finite(), "train.optimizer.weight_decay", w, "0 or more")
+        self.number(w >= 0.0 && w.is_finite(), "train.optimizer.weight_decay", w, "a finite number, 0 or more")
     }
 
     fn schedule(&self) -> Result<()> {

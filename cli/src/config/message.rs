@@ -1,6 +1,10 @@
 //! What the TOML reader complains about, in the words of this program.
 
+use super::sample;
 use crate::error::Failure;
+
+/// What to do about text that is no TOML.
+pub const SYNTAX: &str = "a line is [section] or key = value; texts stand in quotes, lists in [ ], tables in { }";
 
 /// Rewrites an error of the TOML reader; the place is added by the caller.
 pub fn explain(error: &toml::de::Error) -> Failure {
@@ -16,8 +20,14 @@ pub fn explain(error: &toml::de::Error) -> Failure {
     }
     let text = readable(message);
     match path {
-        Some(path) => Failure::new(format!("`{path}`: {text}")),
-        None => Failure::new(text),
+        Some(path) => {
+            let failure = Failure::new(format!("`{path}`: {text}"));
+            match sample::hint(&path) {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        }
+        None => Failure::new(text).hint(SYNTAX),
     }
 }
 
@@ -47,7 +57,8 @@ fn readable(message: &str) -> String {
         ("expected struct ", "expected the section "),
         ("missing field `type`", "a layer needs a `type`, such as `type = \"linear\"` or `type = \"activation\"`"),
     ];
-    let mut text = message.lines().next().unwrap_or(message).to_owned();
+    // The reader's name for a type of its own.
+    let mut text = message.lines().next().unwrap_or(message).replace(" as i128", "");
     for (theirs, ours) in TYPES {
         text = text.replace(theirs, ours);
     }

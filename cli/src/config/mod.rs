@@ -10,6 +10,7 @@ mod data;
 mod layer;
 mod message;
 mod model;
+mod sample;
 mod source;
 mod train;
 
@@ -105,6 +106,15 @@ impl Config {
                 let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
                     std::io::ErrorKind::InvalidData => {
                         Failure::new("the config is not UTF-8 text").at(path.display()).hint("save it as UTF-8")
+                    }
+                    _ if path.is_dir() => {
+                        let inside = path.join("config.toml");
+                        let hint = if inside.is_file() {
+                            format!("did you mean {}?", inside.display())
+                        } else {
+                            "give a TOML file".to_owned()
+                        };
+                        Failure::new("the config is a directory").at(path.display()).hint(hint)
                     }
                     _ => Failure::io("read the config", path, &e),
                 })?;

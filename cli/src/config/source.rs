@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Config, message};
+use super::{Config, message, sample};
 use crate::error::{Failure, Result};
 
 /// One value given on the command line.
@@ -109,6 +109,7 @@ impl<'a> Source<'a> {
         let span = start..start + o.value.len();
         let value = match DeValue::parse(&o.value) {
             Ok(value) => shifted(value, start),
+            Err(error) if o.value.starts_with(['[', '{', '"', '\'']) => return Err(broken(o, &error)),
             Err(_) => Spanned::new(span.clone(), DeValue::String(Cow::Borrowed(o.value.as_str()))),
         };
         let parts: Vec<&str> = o.key.split('.').collect();
@@ -198,6 +199,16 @@ impl<'a> Source<'a> {
             None => failure,
         }
     }
+}
+
+/// The refusal of a value that begins like a list, a table or a quoted text and is none.
+fn broken(o: &Override, error: &toml::de::Error) -> Failure {
+    let why = error.message().lines().collect::<Vec<_>>().join(", ");
+    let what = format!("the value of `{}` is not whole: {why}", o.key);
+    Failure::new(what).at(&o.origin).hint(match sample::hint(&o.key) {
+        Some(sample) => format!("{sample}; quote it for the shell: --set 'KEY=VALUE'"),
+        None => message::SYNTAX.to_owned(),
+    })
 }
 
 /// Removes from section `section` what setting `key` replaces, if it was given before `file_end`: by the file.

@@ -134,18 +134,34 @@ fn every_name_of_the_library_is_known_with_its_numbers() {
     for name in eigenlens_nets::init::Init::ALL.iter().chain(&["glorot-normal", "kaiming-uniform", "normal(0.1)"]) {
         assert!(parse(&format!("[model]\ninit = \"{name}\"")).is_ok(), "{name}");
     }
-    let hint = "hint: some names take a number in parentheses, for example leaky-relu(0.2) or normal(0.02)";
+    let hint = "hint: for example tanh, or leaky-relu(0.2) with the slope on the left";
     refused(
         parse("[model]\nactivation = \"tanh(2)\""),
-        &format!("error: activation: tanh takes no number, run.toml:2:14\n{hint}"),
+        &format!("error: `model.activation`: activation: tanh takes no number, run.toml:2:14\n{hint}"),
     );
-    refused(
-        parse("[model]\ninit = \"normal(-1)\""),
-        &format!("error: normal: sd must be finite and positive, is -1, run.toml:2:8\n{hint}"),
-    );
+    for (name, text) in [("", ""), ("name = \"act\"\n", " (layer `act`)")] {
+        let place = 5 + name.lines().count();
+        refused(
+            parse(&format!(
+                "[[model.layers]]\ntype = \"linear\"\nunits = 3\n[[model.layers]]\n{name}fn = \"leaky-relu(nan)\"\ntype = \"activation\"\n[[model.layers]]\ntype = \"linear\""
+            )),
+            &format!(
+                "error: `model.layers.1.fn`{text}: leaky-relu: slope must be finite, is NaN, run.toml:{place}:6\n{hint}"
+            ),
+        );
+    }
+    let hint = "hint: for example he-normal, or normal(0.02) with the standard deviation";
+    for number in ["-1", "0"] {
+        refused(
+            parse(&format!("[model]\ninit = \"normal({number})\"")),
+            &format!("error: `model.init`: normal: sd must be finite and positive, is {number}, run.toml:2:8\n{hint}"),
+        );
+    }
     refused(
         parse("[model]\ninit = \"normal(0.02\""),
-        &format!("error: initialiser: 'normal(0.02' is not of the form name or name(number), run.toml:2:8\n{hint}"),
+        &format!(
+            "error: `model.init`: initialiser: 'normal(0.02' is not of the form name or name(number), run.toml:2:8\n{hint}"
+        ),
     );
 }
 
@@ -153,15 +169,15 @@ fn every_name_of_the_library_is_known_with_its_numbers() {
 fn a_wrong_type_names_the_key_and_what_it_takes() {
     refused(
         parse("[train]\nlr = \"fast\""),
-        "error: `train.lr`: invalid type: string \"fast\", expected a number, run.toml:2:6",
+        "error: `train.lr`: invalid type: string \"fast\", expected a number, run.toml:2:6\nhint: for example train.lr = 2e-3",
     );
     refused(
         parse("[train]\nepochs = -3"),
-        "error: `train.epochs`: invalid value: integer `-3`, expected a whole number, 0 or more, run.toml:2:10",
+        "error: `train.epochs`: invalid value: integer `-3`, expected a whole number, 0 or more, run.toml:2:10\nhint: for example train.epochs = 50",
     );
     refused(
         parse("[[model.layers]]\nunits = 3"),
-        "error: `model.layers`: a layer needs a `type`, such as `type = \"linear\"` or `type = \"activation\"`, run.toml:1:1",
+        "error: `model.layers`: a layer needs a `type`, such as `type = \"linear\"` or `type = \"activation\"`, run.toml:1:1\nhint: for example model.layers = [{ type = \"linear\" }]",
     );
 }
 
@@ -169,6 +185,7 @@ fn a_wrong_type_names_the_key_and_what_it_takes() {
 fn text_that_is_no_toml_is_placed() {
     let error = parse("[train\nlr = 1").unwrap_err().to_string();
     assert!(error.starts_with("error: ") && error.contains("run.toml:1:7"), "{error}");
+    assert!(error.contains("\nhint: a line is [section] or key = value"), "{error}");
 }
 
 #[test]
@@ -192,7 +209,20 @@ fn values_outside_their_range_are_refused_where_they_stand() {
     ] {
         let error = parse(text).expect_err(text).to_string();
         assert!(error.starts_with(&format!("error: `{key}` must be ")), "{text}: {error}");
-        assert!(error.contains(&format!("run.toml:{place}")), "{text}: {error}");
+        assert!(error.contains(&format!("run.toml:{place}\nhint: for example ")), "{text}: {error}");
+    }
+    // What has to be finite says so.
+    for key in ["train.lr", "train.optimizer.eps"] {
+        for value in ["-1.0", "0.0", "nan", "inf"] {
+            let error = with("", &[&format!("{key}={value}")]).expect_err(key);
+            assert!(error.what().starts_with(&format!("`{key}` must be a finite number above 0, is ")), "{error}");
+        }
+    }
+    for key in ["memory", "loss.l2.lambda", "train.optimizer.weight_decay"] {
+        for value in ["-1.0", "nan", "inf"] {
+            let error = with("", &[&format!("{key}={value}")]).expect_err(key);
+            assert!(error.what().starts_with(&format!("`{key}` must be a finite number, 0 or more, is ")), "{error}");
+        }
     }
 }
 
@@ -295,7 +325,7 @@ fn an_override_reaches_into_lists_and_short_forms() {
 fn errors_of_an_override_name_the_flag() {
     refused(
         with("[train]\nlr = 1", &["train.lr=abc"]),
-        "error: `train.lr`: invalid type: string \"abc\", expected a number, --set train.lr=abc",
+        "error: `train.lr`: invalid type: string \"abc\", expected a number, --set train.lr=abc\nhint: for example train.lr = 2e-3",
     );
     refused(
         with("", &["train.epochs=5", "train.bach_size=5"]),
@@ -303,17 +333,34 @@ fn errors_of_an_override_name_the_flag() {
     );
     refused(
         with("[train]\nbatch_size = 4", &["train.batch_size=0"]),
-        "error: `train.batch_size` must be at least 1, is 0, --set train.batch_size=0",
+        "error: `train.batch_size` must be at least 1, is 0, --set train.batch_size=0\nhint: for example train.batch_size = 32",
     );
     refused(
         with("", &["model.hidden=[4, 0, 4]"]),
-        "error: `model.hidden.1` must be at least 1, is 0, --set model.hidden=[4, 0, 4]",
+        "error: `model.hidden.1` must be at least 1, is 0, --set model.hidden=[4, 0, 4]\nhint: for example model.hidden = [32, 32]",
     );
     refused(
         with("seed = 3", &["seed.x=1"]),
         "error: `seed` is a single value, not a section, --set seed.x=1\nhint: set it as a whole: --set seed=VALUE",
     );
     assert!(with("[model]\nlayers = [{ type = \"linear\" }]", &["model.layers.5.units=1"]).is_err());
+}
+
+#[test]
+fn an_override_that_ends_too_soon_names_its_key() {
+    refused(
+        with("", &["model.hidden=[3"]),
+        "error: the value of `model.hidden` is not whole: unclosed array, expected `]`, --set model.hidden=[3\n\
+         hint: for example model.hidden = [32, 32]; quote it for the shell: --set 'KEY=VALUE'",
+    );
+    for value in ["data.name=\"iris", "train.optimizer={kind=\"sgd\"", "data.csv='a", "no.such=[1"] {
+        let error = with("", &[value]).expect_err(value);
+        let key = value.split('=').next().unwrap();
+        assert!(error.what().starts_with(&format!("the value of `{key}` is not whole: ")), "{error}");
+        assert!(error.remedy().is_some() && error.to_string().lines().count() == 2, "{error}");
+    }
+    // A name that only ends like a list is a name.
+    assert_eq!(with("", &["data.csv=a]"]).unwrap().data.source(), DataSource::Csv("a]".into()));
 }
 
 #[test]
@@ -349,6 +396,16 @@ fn the_hash_names_the_numbers_and_nothing_else() {
 fn a_missing_config_file_says_so() {
     let error = Config::load(Some(Path::new("/no/such.toml")), &[], &dataset_names()).unwrap_err().to_string();
     assert!(error.starts_with("error: cannot read the config: no such file or directory, /no/such.toml"), "{error}");
+}
+
+#[test]
+fn a_directory_for_a_config_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = || Config::load(Some(dir.path()), &[], &dataset_names()).unwrap_err();
+    assert_eq!((of().what(), of().remedy()), ("the config is a directory", Some("give a TOML file")));
+    let inside = dir.path().join("config.toml");
+    std::fs::write(&inside, "").unwrap();
+    assert_eq!(of().remedy().unwrap(), format!("did you mean {}?", inside.display()));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Instant;
 use eigenlens_linalg::Real;
 use eigenlens_nets::Model;
 use eigenlens_nets::model::State;
-use eigenlens_nets::snapshot::{self, NamedTensor, TensorData};
+use eigenlens_nets::snapshot::{self, NamedTensor, SnapshotError, TensorData, WriteError};
 use eigenlens_nets::train::{End, Epoch, Evaluator, Next, Score, train};
 
 use super::Finished;
@@ -37,9 +37,7 @@ fn scores(s: Score) -> Scores {
 /// The whole run; see the module above.
 pub fn run(config: &Config, argv: &[String], resume: bool, progress: &Progress) -> Result<Finished> {
     let setup = setup(config)?;
-    if let Some(note) = &setup.note {
-        progress.say(note);
-    }
+    setup.notes.iter().for_each(|note| progress.say(note));
     // Whatever can be refused is refused before there is a directory.
     training(config, setup.train.n)?;
     memory::check(config, &setup)?;
@@ -161,7 +159,10 @@ fn course<T: Real>(config: &Config, setup: &Setup, directory: &RunDir, progress:
             }
         }
         End::Diverged(d) => {
-            stop = format!("diverged at step {} (epoch {})", d.step, d.epoch);
+            stop = match d.step {
+                0 => "not finite at the starting weights".to_owned(),
+                step => format!("diverged at step {step} (epoch {})", d.epoch),
+            };
             diverged = Some(d.to_string());
         }
     }
@@ -227,5 +228,8 @@ fn save<T: Real>(model: &Model<T>, state: &State<T>, at: &Epoch, path: &Path) ->
     metadata.insert("epoch".to_owned(), at.epoch.to_string());
     metadata.insert("step".to_owned(), at.step.to_string());
     metadata.insert("program".to_owned(), "eigenlens".to_owned());
-    snapshot::write(path, &tensors, &metadata).map_err(failure)
+    snapshot::write(path, &tensors, &metadata).map_err(|error| match error {
+        SnapshotError::Write(WriteError { source, .. }) => Failure::io("write the snapshot", path, &source),
+        other => failure(other),
+    })
 }

@@ -1,7 +1,8 @@
 //! From a config to data, a network and training options of the engine.
 
 use eigenlens_nets::data::{
-    self, Dataset, Fractions, Scaling, Source, Standardizer, TargetSpec, Targets, Task as DataTask, split, subsample,
+    self, Dataset, Fractions, Scaling, Source, Standardizer, TargetSpec, Targets, Task as DataTask, WhyNumbers, split,
+    subsample,
 };
 use eigenlens_nets::optim::{Adam, AdamW, Optimizer as Rule, Sgd};
 use eigenlens_nets::schedule::Schedule as Rate;
@@ -10,7 +11,7 @@ use eigenlens_nets::train::TrainOptions;
 use eigenlens_nets::{Loss, ModelSpec, Samples};
 
 use super::network::network;
-use crate::config::{Config, DataSource, LossKind, OptimizerKind, Part, ScheduleKind, Standardize, Task};
+use crate::config::{self, Config, DataSource, LossKind, OptimizerKind, Part, ScheduleKind, Standardize, Task};
 use crate::error::{Failure, Result};
 use crate::results::DatasetSummary;
 use crate::rundir::Origin;
@@ -30,8 +31,8 @@ pub struct Setup {
     pub summary: DatasetSummary,
     /// The network.
     pub spec: ModelSpec,
-    /// What the program took the user's targets for, if they didn't say.
-    pub note: Option<String>,
+    /// What the program took the user's targets for, if they didn't say, and what of the config it does not use.
+    pub notes: Vec<String>,
     /// Training, validation and test samples; the last two may be missing.
     pub train: Samples,
     /// Validation samples.
@@ -98,9 +99,13 @@ fn taken_as(config: &Config, data: &Dataset) -> Result<Option<String>> {
                 return Err(Failure::new(format!("every target is {}: there is nothing to learn", values[0]))
                     .hint("look at the target column of the data"));
             }
-            let said = config.data.task.is_some() || !own;
-            Ok((!said)
-                .then(|| "targets taken as numbers (regression); data.task = \"classification\" says otherwise".into()))
+            if config.data.task.is_some() || !own {
+                return Ok(None);
+            }
+            let because = if *outputs == 1 { because(config, values) } else { String::new() };
+            Ok(Some(format!(
+                "targets taken as numbers (regression){because}; data.task = \"classification\" says otherwise"
+            )))
         }
         Targets::Classes { labels, names } => {
             let count = |c: usize| labels.iter().filter(|&&l| l as usize == c).count();
@@ -110,6 +115,36 @@ fn taken_as(config: &Config, data: &Dataset) -> Result<Option<String>> {
             Ok(own.then(|| format!("{} classes (rows): {}{more}", names.len(), classes.join(", "))))
         }
     }
+}
+
+/// Which value made the targets numbers, and where it stands.
+fn because(config: &Config, values: &[f64]) -> String {
+    let place = |row: usize| match config.data.source() {
+        // It was read a moment ago.
+        DataSource::Csv(path) => {
+            data::line_of(&path, row).map_or_else(|_| "a line".into(), |line| format!("line {line}"))
+        }
+        _ => format!("row {row} (from 0)"),
+    };
+    match data::why_numbers(values) {
+        Some(WhyNumbers::Fraction { row }) => {
+            format!(", as {} is the first with a fraction: {}", place(row), values[row])
+        }
+        Some(WhyNumbers::Many { row, distinct }) => {
+            format!(", as {} brings the {distinct}st different value: {}", place(row), values[row])
+        }
+        Some(WhyNumbers::Rare) => ", as most values occur only once".to_owned(),
+        None => String::new(),
+    }
+}
+
+/// Says that the share of the test part is not used where the data set brings its own.
+fn fixed_test(config: &Config, data: &Dataset) -> Option<String> {
+    let (own, share) = (data.test_part().len(), config.data.test);
+    // The default is no wish.
+    let asked = share != config::Data::default().test;
+    (own > 0 && asked)
+        .then(|| format!("data.test = {share} is not used: {} brings its own test part of {own} rows", data.name))
 }
 
 /// Reads, splits and scales the data, and builds the network's description.
@@ -127,7 +162,7 @@ pub fn setup(config: &Config) -> Result<Setup> {
         None => Loss::Mse,
     };
     let outputs = if loss == Loss::Bce && classification && data.outputs() == 2 { 1 } else { data.outputs() };
-    let note = taken_as(config, &data)?;
+    let notes = taken_as(config, &data)?.into_iter().chain(fixed_test(config, &data)).collect();
     let fractions = Fractions { validation: config.data.validation, test: config.data.test };
     let mut parts = split(&data, fractions, config.seed).map_err(failure)?;
     if let Some(limit) = config.data.limit {
@@ -178,7 +213,7 @@ pub fn setup(config: &Config) -> Result<Setup> {
             origin: info.map(|i| i.origin.clone()),
         },
         spec,
-        note,
+        notes,
         train: samples(&parts.train)?,
         validation: optional(&parts.validation)?,
         test: optional(&parts.test)?,

@@ -75,7 +75,9 @@ impl RunDir {
             let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
             if !prepare(parent, config, &manifest)?.place(&path)? {
                 refuse_existing(&path, config)?;
-                return Err(Failure::new("another program is making the directory").at(path.display()));
+                return Err(Failure::new("another program is making the directory")
+                    .at(path.display())
+                    .hint("wait until it has ended, or choose another --out DIR"));
             }
             let lock = lock(&path)?;
             return Ok(Self { path, manifest, since, lock });
@@ -318,15 +320,24 @@ fn numbered(config: &Config, base: &Path) -> impl Iterator<Item = PathBuf> {
     (1..=9999).map(move |n| runs.join(if n == 1 { first.clone() } else { format!("{first}-{n}") }))
 }
 
-/// Refuses a directory that has something in it, and says what it is.
+/// Refuses a place that a file or a symbolic link to nothing stands in the way of, and a directory that has something in
+/// it; says what it is.
 fn refuse_existing(path: &Path, config: &Config) -> Result<()> {
+    for part in path.ancestors() {
+        let Ok(found) = part.symlink_metadata() else { continue };
+        let what = if found.is_symlink() && !part.exists() {
+            "it is a symbolic link to nothing"
+        } else if part.is_dir() {
+            break;
+        } else if part == path {
+            "it exists and is not a directory"
+        } else {
+            "a part of the path is a file"
+        };
+        return Err(Failure::new(what).at(part.display()).hint("choose another directory with --out DIR"));
+    }
     if !path.exists() {
         return Ok(());
-    }
-    if !path.is_dir() {
-        return Err(Failure::new("it exists and is not a directory")
-            .at(path.display())
-            .hint("choose another --out DIR"));
     }
     let mut entries = std::fs::read_dir(path).map_err(|e| Failure::io("look into the directory", path, &e))?;
     if entries.next().is_none() {

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Output;
 
 use assert_cmd::Command;
+use tempfile::{TempDir, tempdir};
 
 /// The program with arguments.
 pub fn eigenlens(args: &[&str]) -> Command {
@@ -96,4 +97,29 @@ pub fn same(a: &BTreeMap<String, Vec<u8>>, b: &BTreeMap<String, Vec<u8>>) {
 /// A JSON file.
 pub fn json(path: &Path) -> serde_json::Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// A run of a blink: digits in a small network.
+pub const DIGITS: &str = r#"
+    [data]
+    name = "digits"
+    limit = 300
+    [model]
+    hidden = [12]
+    [train]
+    epochs = 2
+"#;
+
+/// A fresh directory with a config in it.
+pub fn with(config: &str) -> TempDir {
+    let dir = tempdir().unwrap();
+    std::fs::write(dir.path().join("run.toml"), config).unwrap();
+    dir
+}
+
+/// What stands in a CSV column of `metrics.csv`.
+pub fn column(csv: &str, name: &str) -> Vec<String> {
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let at = reader.headers().unwrap().iter().position(|h| h == name).unwrap();
+    reader.records().map(|r| r.unwrap()[at].to_owned()).collect()
 }

@@ -61,6 +61,16 @@ impl Pair {
                 "targets have shape (rows) or (rows, outputs)",
             ));
         }
+        // Here, where it is known which file a row is in.
+        if let Some(i) = self.x.data.iter().position(|v| !v.is_finite()) {
+            let width: usize = self.x.shape[1..].iter().product();
+            return Err(DataError::NotFinite {
+                name: self.x_file.clone(),
+                row: i / width,
+                column: feature_names(&input_shape(&self.x.shape))[i % width].clone(),
+                value: self.x.data[i],
+            });
+        }
         Ok(())
     }
 }
@@ -97,12 +107,7 @@ pub(crate) fn dataset(
             hint: "give rows along the first axis, or fewer features",
         });
     }
-    let input_shape = match x.shape[1..] {
-        [] => vec![1],
-        [d] => vec![d],
-        [h, w] => vec![1, h, w],
-        ref shape => shape.to_vec(),
-    };
+    let input_shape = input_shape(&x.shape);
     let targets = match class_names {
         Some(names) => {
             Targets::Classes { labels: labels::in_range(&train.y_file, &y.data, names.len())?, names: names.to_vec() }
@@ -137,6 +142,16 @@ fn append(a: &mut Array, b: Array, b_file: &str) -> Result<(), DataError> {
     a.data.extend(b.data);
     a.byte &= b.byte;
     Ok(())
+}
+
+/// Shape of one input of an array of rows: channels first.
+fn input_shape(shape: &[usize]) -> Vec<usize> {
+    match shape[1..] {
+        [] => vec![1],
+        [d] => vec![d],
+        [h, w] => vec![1, h, w],
+        ref shape => shape.to_vec(),
+    }
 }
 
 /// Names of unnamed features: x0, x1, … for tables, p{row}_{column} for one-channel images, with the channel in front

@@ -1,7 +1,7 @@
 //! Text tables: CSV, TSV or `;`-separated, packed with gzip or not.
 //!
 //! # Format
-//! UTF-8, one header line, one row per line, blank lines ignored. The separator (comma, tab or semicolon) is the one
+//! UTF-8, one header line, one row per line, blank lines ignored. Lines end in LF or CR LF, or all of them in CR. The separator (comma, tab or semicolon) is the one
 //! most frequent in the header line. A field may stand in double quotes, with `""` for a quote inside, and must end on
 //! its line. Blanks around fields are dropped. Features must be finite numbers; the target may also be a name.
 
@@ -64,6 +64,16 @@ pub(crate) fn read(
     Ok(set)
 }
 
+/// Line number (from 1) of a row (from 0).
+pub(crate) fn line_of(input: Input, row: usize) -> Result<u64, DataError> {
+    let mut lines = Lines::new(input)?;
+    lines.header()?;
+    for _ in 0..=row {
+        lines.next()?;
+    }
+    Ok(lines.number)
+}
+
 /// One file, read.
 struct Table {
     file: String,
@@ -76,9 +86,8 @@ struct Table {
 }
 
 impl Table {
-    fn read(mut input: Input, spec: &TargetSpec) -> Result<Self, DataError> {
-        let separator = sniff_separator(&mut input)?;
-        let mut lines = Lines { input, separator, number: 0, line: Vec::new(), cells: Texts::default() };
+    fn read(input: Input, spec: &TargetSpec) -> Result<Self, DataError> {
+        let mut lines = Lines::new(input)?;
         let header = lines.header()?;
         let target_index = lines.target(&header, spec)?;
         let file = lines.input.file.clone();
@@ -95,7 +104,12 @@ impl Table {
             let cells = &lines.cells;
             if cells.len() != width {
                 let problem = format!("{} fields, and the header has {width}", cells.len());
-                return Err(lines.fail(None, problem, "every line needs the same number of fields"));
+                let mixed = lines.line.trim_ascii().iter().any(|b| [b'\n', b'\r'].contains(b));
+                let hint = match mixed {
+                    true => "some lines end in CR and others in LF: save the table with one kind of line ends",
+                    false => "every line needs the same number of fields",
+                };
+                return Err(lines.fail(None, problem, hint));
             }
             if table.x.len() + width > MAX_VALUES {
                 return Err(DataError::TooLarge {
@@ -150,6 +164,8 @@ impl Table {
 struct Lines {
     input: Input,
     separator: char,
+    /// Last byte of a line.
+    end: u8,
     /// Number of the line last read, from 1.
     number: u64,
     line: Vec<u8>,
@@ -157,6 +173,11 @@ struct Lines {
 }
 
 impl Lines {
+    fn new(mut input: Input) -> Result<Self, DataError> {
+        let (separator, end) = sniff(&mut input)?;
+        Ok(Self { input, separator, end, number: 0, line: Vec::new(), cells: Texts::default() })
+    }
+
     fn fail(&self, column: Option<String>, problem: impl Into<String>, hint: impl Into<String>) -> DataError {
         DataError::Line {
             file: self.input.file.clone(),
@@ -172,7 +193,7 @@ impl Lines {
         loop {
             self.line.clear();
             let mut limited = (&mut self.input.reader).take(MAX_LINE as u64 + 1);
-            let n = limited.read_until(b'\n', &mut self.line).map_err(|e| DataError::io(&self.input.file, e))?;
+            let n = limited.read_until(self.end, &mut self.line).map_err(|e| DataError::io(&self.input.file, e))?;
             if n == 0 {
                 return Ok(false);
             }
@@ -191,7 +212,7 @@ impl Lines {
             if text.trim().is_empty() {
                 continue;
             }
-            let text = text.trim_end_matches(['\n', '\r']);
+            let text = text.trim_matches(['\n', '\r']);
             return match cut(text, self.separator, &mut self.cells) {
                 Ok(()) => Ok(true),
                 Err(problem) => {
@@ -248,13 +269,19 @@ impl Lines {
     }
 }
 
-/// The most frequent of comma, tab and semicolon outside quotes in the first line.
-fn sniff_separator(input: &mut Input) -> Result<char, DataError> {
+/// The most frequent of comma, tab and semicolon outside quotes in the first line, and the byte that ends it: LF, or CR if
+/// something else than LF follows one there (old Mac files).
+fn sniff(input: &mut Input) -> Result<(char, u8), DataError> {
     let head = input.reader.fill_buf().map_err(|e| DataError::io(&input.file, e))?;
     let mut counts = [0usize; 3];
     let mut quotes = false;
-    for &b in head.iter().take_while(|&&b| b != b'\n') {
+    let mut end = b'\n';
+    for (i, &b) in head.iter().enumerate().take_while(|(_, b)| **b != b'\n') {
         match b {
+            b'\r' if !quotes && head.get(i + 1).is_some_and(|next| *next != b'\n') => {
+                end = b;
+                break;
+            }
             b'"' => quotes = !quotes,
             b',' if !quotes => counts[0] += 1,
             b'\t' if !quotes => counts[1] += 1,
@@ -264,7 +291,7 @@ fn sniff_separator(input: &mut Input) -> Result<char, DataError> {
     }
     // The first of equals wins: a comma unless another is more frequent.
     let best = (0..3).rev().max_by_key(|&i| counts[i]).unwrap_or(0);
-    Ok([',', '\t', ';'][best])
+    Ok(([',', '\t', ';'][best], end))
 }
 
 /// Cuts a line into fields, without quotes and the blanks around them.

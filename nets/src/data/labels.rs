@@ -143,15 +143,42 @@ pub(crate) fn in_range(file: &str, values: &[f64], classes: usize) -> Result<Vec
 
 /// See [`TargetSpec`].
 fn infer(values: &[f64]) -> Task {
+    if why_numbers(values).is_some() { Task::Regression } else { Task::Classification }
+}
+
+/// Why targets of which nothing was said are taken for numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhyNumbers {
+    /// The first value that is not whole, in this row (from 0).
+    Fraction {
+        /// The row.
+        row: usize,
+    },
+    /// There are too many different values for classes; this row (from 0) has the first that is one too many.
+    Many {
+        /// The row.
+        row: usize,
+        /// How many there are up to and with that row.
+        distinct: usize,
+    },
+    /// There are too few of each value.
+    Rare,
+}
+
+/// Why targets, one per row, are taken for numbers if nothing is said of them; nothing if they are taken for classes.
+pub fn why_numbers(values: &[f64]) -> Option<WhyNumbers> {
     let mut distinct = BTreeSet::new();
-    for v in values {
+    for (row, v) in values.iter().enumerate() {
         distinct.insert((v + 0.0).to_bits()); // -0 and 0 are the same
-        if v.fract() != 0.0 || distinct.len() > MAX_INFERRED_CLASSES {
-            return Task::Regression;
+        if v.fract() != 0.0 {
+            return Some(WhyNumbers::Fraction { row });
+        }
+        if distinct.len() > MAX_INFERRED_CLASSES {
+            return Some(WhyNumbers::Many { row, distinct: distinct.len() });
         }
     }
     let classes = distinct.len() >= 2 && 2 * distinct.len() <= values.len();
-    if classes { Task::Classification } else { Task::Regression }
+    (!classes).then_some(WhyNumbers::Rare)
 }
 
 fn from_numbers(values: &[f64], classes: Option<usize>, fail: Fail) -> Result<Targets, DataError> {

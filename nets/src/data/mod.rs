@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 pub use builtin::{FileInfo, Info, info, list, names};
 pub use dataset::{Dataset, MAX_CLASSES, MAX_FEATURES, MAX_VALUES, Targets, Task};
 pub use error::DataError;
-pub use labels::TargetSpec;
+pub use labels::{TargetSpec, WhyNumbers, why_numbers};
 pub use split::{Fractions, Split, shuffle, split, stream, subsample};
 pub use standardize::{Affine, Scaling, Standardizer};
 
@@ -125,6 +125,14 @@ pub fn load(source: &Source) -> Result<Dataset, DataError> {
 
 fn pair(x: &Path, y: &Path, read: impl Fn(Input) -> Result<array::Array, DataError>) -> Result<Pair, DataError> {
     Ok(Pair { x: read(Input::open(x)?)?, y: read(Input::open(y)?)?, x_file: error::shown(x), y_file: error::shown(y) })
+}
+
+/// Line number (from 1) of a row (from 0) of a text table.
+///
+/// # Errors
+/// Those of reading it.
+pub fn line_of(path: &Path, row: usize) -> Result<u64, DataError> {
+    csv::line_of(Input::open(path)?, row)
 }
 
 /// The file name up to its first dot.

@@ -302,3 +302,23 @@ proptest! {
         let _ = array(&bytes);
     }
 }
+
+#[test]
+fn a_value_that_is_not_finite_is_named_by_file_array_row_and_column() {
+    use super::super::npz::{Column, write};
+    let y = [0, 1, 0, 1];
+    for bad in [f64::NAN, f64::NEG_INFINITY] {
+        let x = [1.0, 2.0, bad, 3.0];
+        let archive = write(&[("x", Column::F64(&x)), ("y", Column::I64(&y))]);
+        let text = npz(&archive, "x", "y", TargetSpec::default()).unwrap_err().to_string();
+        let expected = format!("a.npz, array \"x\", row 2 (from 0), column \"x0\": the value is {bad}; remove");
+        assert!(text.contains(&expected), "{text}");
+        // Images: row 1 of the second sample.
+        let data: Vec<u8> = (0..12).flat_map(|i| if i == 6 + 4 { bad } else { 0.5f64 }.to_le_bytes()).collect();
+        let (_dir, path) = temp("images.npy", &npy("'<f8'", "False", "(2, 2, 3)", &data));
+        let (_other, targets) = temp("y.npy", &npy("'<i8'", "False", "(2,)", &[0; 16]));
+        let source = Source::Npy { x: path, y: targets, test: None, target: TargetSpec::default() };
+        let text = load(&source).unwrap_err().to_string();
+        assert!(text.contains("images.npy, row 1 (from 0), column \"p1_1\": the value is "), "{text}");
+    }
+}
