@@ -8,6 +8,7 @@ use eigenlens_autodiff::op::Op;
 use eigenlens_autodiff::ops;
 use eigenlens_linalg::Real;
 
+use crate::init::{Fan, Init};
 use crate::options::{OptionError, in_range, quoted};
 
 /// An activation function; formulas and sources stand in the op's file in `autodiff`.
@@ -107,6 +108,21 @@ impl Activation {
     /// Whether the first or the second derivative jumps at zero.
     pub fn has_kink(&self) -> bool {
         matches!(self, Activation::Relu | Activation::LeakyRelu { .. } | Activation::Elu { .. })
+    }
+
+    /// How the weights before it start if nothing else is said: He et al. 2015 before functions that are zero on the left,
+    /// Glorot & Bengio 2010 before the others.
+    pub fn default_init(&self) -> Init {
+        match self {
+            Activation::Relu
+            | Activation::LeakyRelu { .. }
+            | Activation::Elu { .. }
+            | Activation::Softplus
+            | Activation::Silu
+            | Activation::Gelu
+            | Activation::GeluTanh => Init::HeNormal { fan: Fan::In, gain: std::f64::consts::SQRT_2 },
+            _ => Init::XavierUniform { gain: 1.0 },
+        }
     }
 
     /// The op; `None` for the identity, which needs no node.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`data`] | built-in and user data sets, splits, standardisation |
 //! | [`activation`], [`model`] | layers and losses, and the graphs they become |
+//! | [`zoo`] | networks by name |
 //! | [`objective`] | the mean loss over a data set: value, gradient and curvature products, in shards |
 //! | [`init`], [`optim`], [`schedule`], [`stopping`] | how training starts, steps, slows down and ends |
 //! | [`train`] | mini-batch training, evaluation, divergence |
@@ -23,6 +24,7 @@ pub mod snapshot;
 pub mod spec;
 pub mod stopping;
 pub mod train;
+pub mod zoo;
 
 pub use activation::Activation;
 pub use model::Model;

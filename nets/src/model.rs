@@ -7,7 +7,7 @@ use eigenlens_linalg::Real;
 use thiserror::Error;
 
 use crate::init::{Init, Stream};
-pub use crate::spec::{LayerKind, LayerSpec, Loss, ModelSpec, Penalty, Scope, Statistics, Window};
+pub use crate::spec::{LayerKind, LayerSpec, Loss, ModelSpec, Penalty, Scope, Statistics, Weighting, Window};
 
 mod build;
 
@@ -93,6 +93,9 @@ pub enum ModelError {
         /// What is wrong.
         reason: String,
     },
+    /// Class weights or label smoothing for another loss.
+    #[error("label smoothing and class weights belong to cross-entropy, the loss is {0}; leave them out")]
+    Weighting(Loss),
     /// Ops refused their inputs.
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -240,6 +243,9 @@ impl<T: Real> Model<T> {
             && !(p.lambda.is_finite() && p.lambda >= 0.0)
         {
             return Err(ModelError::Penalty(p.lambda));
+        }
+        if spec.loss != Loss::CrossEntropy && spec.weighting != Weighting::default() {
+            return Err(ModelError::Weighting(spec.loss));
         }
         let built = Builder::build(spec, false)?;
         let function = Function::new(built.graph, built.loss);
@@ -443,7 +449,7 @@ mod tests {
     #[test]
     fn skip_connections_that_dont_fit_are_refused_by_name() {
         let with = |layers: Vec<LayerSpec>| {
-            let spec = ModelSpec { input: vec![3], layers, loss: Loss::Mse, penalty: None };
+            let spec = ModelSpec::new(&[3], layers, Loss::Mse);
             Model::<f64>::new(&spec).map(|_| ()).unwrap_err().to_string()
         };
         let linear = |name: &str| LayerSpec::linear(name, 3, true, Init::Pytorch);
@@ -486,7 +492,7 @@ mod tests {
     fn shared_layers_have_one_block_that_is_not_dense() {
         let linear = |name: &str| LayerSpec::linear(name, 3, true, Init::Pytorch);
         let layers = vec![linear("a"), LayerSpec::activation(Activation::Tanh), linear("b").sharing("a"), linear("c")];
-        let mut spec = ModelSpec { input: vec![3], layers, loss: Loss::Mse, penalty: None };
+        let mut spec = ModelSpec::new(&[3], layers, Loss::Mse);
         let model = Model::<f64>::new(&spec).unwrap();
         assert_eq!(
             model.layers().iter().map(|l| (l.name.as_str(), l.dense)).collect::<Vec<_>>(),

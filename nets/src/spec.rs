@@ -71,6 +71,16 @@ pub struct Penalty {
     pub scope: Scope,
 }
 
+/// How cross-entropy counts classes: PyTorch's `label_smoothing` and `weight`.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Weighting {
+    /// ε in [0, 1]: targets (1 − ε) [c = t] + ε / C (Szegedy et al. 2016, §7).
+    pub smoothing: f64,
+    /// A factor w_c ≥ 0 for each class; empty if all are 1. The mean is over samples, so that factors whose mean over the
+    /// samples is 1 give PyTorch's mean.
+    pub classes: Vec<f64>,
+}
+
 /// Where batch norm takes mean and variance from in analysis; training always takes those of the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Statistics {
@@ -80,11 +90,23 @@ pub enum Statistics {
     Batch,
 }
 
+/// ε of the norms if nothing else is said: PyTorch's.
+pub const EPS: f64 = 1e-5;
+/// Share of a new batch in the running averages if nothing else is said: PyTorch's.
+pub const MOMENTUM: f64 = 0.1;
+
 /// What a layer does. Shapes leave out the batch axis: (features), (tokens, features) or (channels, rows, columns).
 #[derive(Clone, Debug, PartialEq)]
 pub enum LayerKind {
     /// y = W x + b on the last axis.
     Linear {
+        /// Outputs.
+        units: usize,
+        /// Whether there is a bias.
+        bias: bool,
+    },
+    /// y_k = uᵀ W_k v + b_k of two inputs.
+    Bilinear {
         /// Outputs.
         units: usize,
         /// Whether there is a bias.
@@ -190,6 +212,7 @@ impl LayerKind {
     pub fn name(&self) -> &'static str {
         match self {
             LayerKind::Linear { .. } => "linear",
+            LayerKind::Bilinear { .. } => "bilinear",
             LayerKind::Conv2d { .. } => "conv2d",
             LayerKind::Activation(_) => "activation",
             LayerKind::MaxPool2d(_) => "max-pool2d",
@@ -281,6 +304,8 @@ pub struct ModelSpec {
     pub layers: Vec<LayerSpec>,
     /// The loss.
     pub loss: Loss,
+    /// Label smoothing and class weights of cross-entropy.
+    pub weighting: Weighting,
     /// L2 in the loss, if any.
     pub penalty: Option<Penalty>,
 }
@@ -288,6 +313,11 @@ pub struct ModelSpec {
 impl ModelSpec {
     /// What a layer reads that reads the data.
     pub const INPUT: &'static str = "input";
+
+    /// A network without penalty and with equal classes.
+    pub fn new(input: &[usize], layers: Vec<LayerSpec>, loss: Loss) -> Self {
+        ModelSpec { input: input.to_vec(), layers, loss, weighting: Weighting::default(), penalty: None }
+    }
 
     /// A multilayer perceptron: linear layers `fc1`, `fc2`, … of these widths with `activation` between them.
     ///
@@ -305,7 +335,7 @@ impl ModelSpec {
             }
             layers.push(LayerSpec::linear(&format!("fc{}", i + 1), units, true, init));
         }
-        ModelSpec { input: vec![widths[0]], layers, loss, penalty: None }
+        ModelSpec::new(&widths[..1], layers, loss)
     }
 
     /// Values per sample.

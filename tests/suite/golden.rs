@@ -30,7 +30,7 @@ fn spec(case: &Case) -> ModelSpec {
     };
     let scope = if case.loss.l2_on_weights { Scope::Weights } else { Scope::All };
     let penalty = (case.loss.l2 != 0.0).then_some(Penalty { lambda: case.loss.l2, scope });
-    ModelSpec { input: case.input.clone(), layers: golden_arch::layers(&case.ops), loss, penalty }
+    ModelSpec { penalty, ..ModelSpec::new(&case.input, golden_arch::layers(&case.ops), loss) }
 }
 
 fn samples(case: &Case) -> Samples {

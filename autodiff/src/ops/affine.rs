@@ -93,8 +93,9 @@ impl<T: Real> Op<T> for Affine {
         let [x, w, bias @ ..] = inputs else {
             return Err(format!("takes x, W and maybe a bias, got {} inputs", inputs.len()));
         };
-        let want = Shape::fixed(&[self.outputs, self.inputs]);
-        if *w != want {
+        // A bilinear layer's weight (out, a, b) is one of a · b inputs.
+        if w.batched || w.dims.first() != Some(&self.outputs) || w.size() != self.outputs * self.inputs {
+            let want = Shape::fixed(&[self.outputs, self.inputs]);
             return Err(format!("the weight must have shape {want}, got {w}"));
         }
         match bias {

@@ -32,6 +32,7 @@ mod max_pool2d;
 mod mean_over;
 mod mse;
 mod mul;
+mod outer;
 mod permute;
 mod relu;
 mod reshape;
@@ -71,6 +72,7 @@ pub use max_pool2d::MaxPool2d;
 pub use mean_over::MeanOver;
 pub use mse::Mse;
 pub use mul::Mul;
+pub use outer::Outer;
 pub use permute::Permute;
 pub use relu::Relu;
 pub use reshape::Reshape;
@@ -114,6 +116,10 @@ pub struct Case<T> {
 
 fn one(sample: Sample) -> Vec<(Shape, Sample)> {
     vec![(Shape::batched(&[7]), sample)]
+}
+
+fn vectors(a: usize, b: usize) -> Vec<(Shape, Sample)> {
+    normal(vec![Shape::batched(&[a]), Shape::batched(&[b])])
 }
 
 fn same(count: usize, dims: &[usize]) -> Vec<(Shape, Sample)> {
@@ -263,6 +269,7 @@ pub fn cases<T: Real>() -> Vec<Case<T>> {
         Case { name: "mean", op: || Box::new(Linear(Sum::mean())), inputs: || same(1, &[2, 3]) },
         Case { name: "mse", op: || Box::new(Mse), inputs: || same(2, &[3]) },
         Case { name: "mul", op: || Box::new(Product(Mul)), inputs: || same(2, &[5]) },
+        Case { name: "outer", op: || Box::new(Product(Outer { a: 3, b: 2 })), inputs: || vectors(3, 2) },
         Case { name: "relu", op: || Box::new(Elementwise(Relu)), inputs: || one(Sample::AwayFromZero(0.2)) },
         Case { name: "reshape", op: || Box::new(Linear(Reshape(vec![3, 2]))), inputs: || same(1, &[6]) },
         Case {

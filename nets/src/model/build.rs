@@ -7,13 +7,15 @@ use eigenlens_autodiff::normalise::Normalised;
 use eigenlens_autodiff::op::Op;
 use eigenlens_autodiff::ops::{
     Add, AddParam, Affine, Attention, AvgPool2d, BatchNorm, BatchNormEval, BceWithLogits, Concat, Conv2d, Embedding,
-    GlobalAvgPool2d, GroupNorm, LayerNorm, MaxPool2d, MeanOver, Mse, Mul, Permute, Reshape, RmsNorm, ScaleBy, Softmax,
-    SoftmaxCrossEntropy,
+    GlobalAvgPool2d, GroupNorm, LayerNorm, MaxPool2d, MeanOver, Mse, Mul, Outer, Permute, Reshape, RmsNorm, ScaleBy,
+    Softmax, SoftmaxCrossEntropy,
 };
 use eigenlens_autodiff::{Graph, NodeId};
 use eigenlens_linalg::Real;
 
-use super::{Buffer, Layer, LayerKind, LayerSpec, Loss, ModelError, ModelSpec, Norm, Start, Statistics, Tensor};
+use super::{
+    Buffer, Layer, LayerKind, LayerSpec, Loss, ModelError, ModelSpec, Norm, Start, Statistics, Tensor, Weighting,
+};
 use crate::init::{Init, fans};
 use crate::options::nearest;
 
@@ -92,7 +94,7 @@ impl<'s, T: Real> Builder<'s, T> {
         if builder.layers.is_empty() {
             return Err(ModelError::NoLayers);
         }
-        let (target, loss) = builder.loss(spec.loss, node)?;
+        let (target, loss) = builder.loss(spec, node)?;
         let Builder { graph, layers, tensors, buffers, masks, norms, .. } = builder;
         Ok(Built { graph, layers, tensors, buffers, masks, norms, input, target, logits: node, loss })
     }
@@ -240,6 +242,35 @@ impl<'s, T: Real> Builder<'s, T> {
         };
         match &layer.kind {
             LayerKind::Linear { units, bias } => self.linear(name, owner, x[0], *units, *bias, init),
+            LayerKind::Bilinear { units, bias } => {
+                let (u, v) = (self.dims(x[0]), self.dims(x[1]));
+                let (&[a], &[b]) = (&u[..], &v[..]) else {
+                    let reason = format!("bilinear takes two vectors, its inputs are {u:?} and {v:?}");
+                    return Err(ModelError::Option { layer: name.into(), reason });
+                };
+                if units * a * b == 0 {
+                    return Err(ModelError::Empty(name.into()));
+                }
+                let pairs = self.op(&format!("{name}.outer"), Product(Outer { a, b }), x)?;
+                let z = self.op(&format!("{name}.pairs"), Linear(Reshape(vec![a * b])), &[pairs])?;
+                let mut tensors = vec![("weight", vec![*units, a, b], Start::Weight(init))];
+                if *bias {
+                    tensors.push(("bias", vec![*units], Start::Bias(init, a * b)));
+                }
+                let m = Module {
+                    name,
+                    owner,
+                    description: format!("bilinear {a}×{b}→{units}{}", if *bias { " + bias" } else { "" }),
+                    tensors,
+                    input: z,
+                    dense: true,
+                    inputs: a * b,
+                    outputs: *units,
+                    bias: *bias,
+                    work: units * a * b,
+                };
+                self.apply(m, Affine::new(a * b, *units))
+            }
             LayerKind::Conv2d { channels, window, groups, bias } => {
                 let op = Conv2d::new(self.image(layer, name, x[0])?, *channels, *window).groups(*groups);
                 let invalid = |reason| ModelError::Option { layer: name.into(), reason };
@@ -426,16 +457,18 @@ impl<'s, T: Real> Builder<'s, T> {
         Ok(node)
     }
 
-    fn loss(&mut self, loss: Loss, logits: NodeId) -> Result<(NodeId, NodeId), ModelError> {
+    fn loss(&mut self, spec: &ModelSpec, logits: NodeId) -> Result<(NodeId, NodeId), ModelError> {
         let dims = self.dims(logits);
         let classes = dims.last().copied().unwrap_or(1);
-        Ok(match loss {
+        Ok(match spec.loss {
             Loss::CrossEntropy => {
                 if classes < 2 {
                     return Err(ModelError::SingleClass(classes));
                 }
                 let target = self.graph.input("target", &dims[..dims.len() - 1]);
-                (target, self.op("loss", SoftmaxCrossEntropy::default(), &[logits, target])?)
+                let Weighting { smoothing, classes } = &spec.weighting;
+                let op = SoftmaxCrossEntropy::default().with_smoothing(*smoothing).with_weights(classes);
+                (target, self.op("loss", op, &[logits, target])?)
             }
             Loss::Mse => {
                 let target = self.graph.input("target", &dims);
@@ -471,7 +504,7 @@ fn reads(spec: &ModelSpec, labels: &[String]) -> Result<Vec<Vec<String>>, ModelE
         }
         let (fits, takes) = match layer.kind {
             LayerKind::Add | LayerKind::Concat { .. } => (reads.len() >= 2, "2 or more"),
-            LayerKind::Mul => (reads.len() == 2, "2"),
+            LayerKind::Mul | LayerKind::Bilinear { .. } => (reads.len() == 2, "2"),
             _ => (reads.len() == 1, "1"),
         };
         if !fits {
@@ -519,6 +552,7 @@ fn has_parameters(kind: &LayerKind) -> bool {
     matches!(
         kind,
         LayerKind::Linear { .. }
+            | LayerKind::Bilinear { .. }
             | LayerKind::Conv2d { .. }
             | LayerKind::LayerNorm { .. }
             | LayerKind::RmsNorm { .. }

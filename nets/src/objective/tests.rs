@@ -279,8 +279,7 @@ fn zoo() -> Vec<(ModelSpec, usize)> {
         LayerSpec::new("global", LayerKind::GlobalAvgPool2d),
         linear("head", 3),
     ];
-    let spec =
-        |input: &[usize], layers| ModelSpec { input: input.to_vec(), layers, loss: Loss::CrossEntropy, penalty: None };
+    let spec = |input: &[usize], layers| ModelSpec::new(input, layers, Loss::CrossEntropy);
     vec![(spec(&[5], tokens), 5), (spec(&[2, 4, 4], images), 32)]
 }
 
@@ -330,7 +329,7 @@ fn products_of_every_kind_of_layer_are_differences_of_gradients() {
 fn labels_are_held_against_the_classes_of_a_position() {
     // Four positions of three classes: twelve outputs, but no label beyond 2.
     let layers = vec![LayerSpec::linear("head", 3, true, Init::LecunNormal)];
-    let spec = ModelSpec { input: vec![4, 2], layers, loss: Loss::CrossEntropy, penalty: None };
+    let spec = ModelSpec::new(&[4, 2], layers, Loss::CrossEntropy);
     let model = Model::<f64>::new(&spec).unwrap();
     let mut samples = Samples { n: 2, x: vec![0.5; 16], y: vec![0.0, 1.0, 2.0, 0.0, 1.0, 2.0, 0.0, 1.0] };
     samples.check(&model).unwrap();
@@ -345,7 +344,7 @@ fn one_sample_has_no_batch_statistics() {
         LayerSpec::linear("fc", 3, true, Init::LecunNormal),
         LayerSpec::new("bn", LayerKind::BatchNorm { eps: 1e-5, momentum: 0.1, statistics }),
     ];
-    let spec = ModelSpec { input: vec![2], layers, loss: Loss::Mse, penalty: None };
+    let spec = ModelSpec::new(&[2], layers, Loss::Mse);
     let model = Model::<f64>::new(&spec).unwrap();
     let samples = Samples { n: 1, x: vec![0.5; 2], y: vec![0.0; 3] };
     let error =

@@ -187,7 +187,7 @@ fn resnet(statistics: Statistics) -> ModelSpec {
         LayerSpec::new("flat", LayerKind::Flatten),
         LayerSpec::linear("head", 10, true, Init::LecunNormal),
     ];
-    ModelSpec { input: vec![1, 8, 8], layers, loss: Loss::CrossEntropy, penalty: None }
+    ModelSpec::new(&[1, 8, 8], layers, Loss::CrossEntropy)
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn a_batch_of_one_value_per_channel_is_refused() {
 #[test]
 fn the_accuracy_of_sequences_is_that_of_their_positions() {
     let layers = vec![LayerSpec::linear("head", 3, false, Init::Zeros)];
-    let spec = ModelSpec { input: vec![4, 2], layers, loss: Loss::CrossEntropy, penalty: None };
+    let spec = ModelSpec::new(&[4, 2], layers, Loss::CrossEntropy);
     let model = Model::<f64>::new(&spec).unwrap();
     // The largest logit is that of class 2 where x is positive, of class 0 where it is negative.
     let mut state = model.start(0);

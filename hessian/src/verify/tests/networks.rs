@@ -29,7 +29,7 @@ fn relu() -> LayerSpec {
 }
 
 fn built(input: &[usize], layers: Vec<LayerSpec>, loss: Loss) -> Model<f64> {
-    Model::new(&ModelSpec { input: input.to_vec(), layers, loss, penalty: None }).unwrap()
+    Model::new(&ModelSpec::new(input, layers, loss)).unwrap()
 }
 
 pub(super) fn cnn(loss: Loss) -> Model<f64> {

@@ -1,0 +1,545 @@
+//! Networks by name: the architectures that curvature papers use, with their sizes as parameters.
+//!
+//! | name | what | source |
+//! |---|---|---|
+//! | `mlp` | linear layers of one width | – |
+//! | `residual-mlp` | h ← h + σ(W h + b) on one width, after a projection of the input | Bolshim & Kugaevskikh, arXiv 2604.11639 |
+//! | `bottleneck-mlp` | an MLP whose middle layer is narrow | ibid. |
+//! | `diamond` | two branches from one layer, merged again | ibid. |
+//! | `lenet-5` | two convolutions with pooling, three linear layers | LeCun, Bottou, Bengio & Haffner 1998, §II.B |
+//! | `vgg-11` | eight 3 × 3 convolutions, pooling between them | Simonyan & Zisserman 2015, table 1, column A |
+//! | `resnet-8`, `-14`, `-20`, `-32`, `-44`, `-56` | 6n + 2 layers in three stages | He, Zhang, Ren & Sun 2016, §4.2 |
+//! | `resnet-18` | four stages of two blocks, with a 3 × 3 stem for small images | He et al. 2016, table 1 |
+//! | `vit` | patches as tokens, self-attention blocks, mean over tokens | Dosovitskiy et al. 2021 |
+//! | `decoder` | causal self-attention over characters or other indices | Radford et al. 2018 |
+//!
+//! What is "like" a paper's network and not it, because images here are small or classes few, stands at each function.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::activation::Activation;
+use crate::init::Init;
+use crate::options::OptionError;
+use crate::spec::{EPS, LayerKind, LayerSpec, MOMENTUM, Statistics};
+
+mod conv;
+mod mlp;
+mod transformer;
+
+#[cfg(test)]
+mod tests;
+
+/// A network that has a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Linear layers of one width.
+    Mlp,
+    /// Linear layers of one width with a skip connection around each.
+    ResidualMlp,
+    /// An MLP with a narrow layer in the middle.
+    BottleneckMlp,
+    /// Two branches, merged.
+    Diamond,
+    /// LeNet-5.
+    LeNet5,
+    /// Like VGG-11.
+    Vgg11,
+    /// A residual network of three stages of n blocks: 6n + 2 layers.
+    ResNetSmall(usize),
+    /// ResNet-18 for small images.
+    ResNet18,
+    /// A vision transformer.
+    Vit,
+    /// A decoder-only transformer.
+    Decoder,
+}
+
+/// What normalises between the layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Norm {
+    /// Nothing.
+    None,
+    /// Each channel over the batch.
+    Batch,
+    /// The last axis of each sample or token.
+    Layer,
+    /// The last axis by its root mean square.
+    Rms,
+    /// Groups of channels of each image: as many groups as divide the channels, at most 8.
+    Group,
+}
+
+/// How two branches become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merge {
+    /// u + v.
+    Add,
+    /// u ⊙ v.
+    Mul,
+    /// (u, v).
+    Concat,
+    /// uᵀ W_k v + b_k for each unit k.
+    Bilinear,
+}
+
+const NORMS: [(&str, Norm); 5] =
+    [("none", Norm::None), ("batch", Norm::Batch), ("layer", Norm::Layer), ("rms", Norm::Rms), ("group", Norm::Group)];
+const MERGES: [(&str, Merge); 4] =
+    [("add", Merge::Add), ("mul", Merge::Mul), ("concat", Merge::Concat), ("bilinear", Merge::Bilinear)];
+
+/// The name that a table gives to a value.
+fn name_of<V: Copy + PartialEq>(table: &[(&'static str, V)], value: V) -> &'static str {
+    table.iter().find(|(_, v)| *v == value).map_or("", |(name, _)| name)
+}
+
+impl Norm {
+    /// Every name.
+    pub const ALL: &'static [&'static str] = &["none", "batch", "layer", "rms", "group"];
+
+    /// The stable name.
+    pub fn name(self) -> &'static str {
+        name_of(&NORMS, self)
+    }
+}
+
+impl FromStr for Norm {
+    type Err = OptionError;
+
+    fn from_str(name: &str) -> Result<Self, OptionError> {
+        let found = NORMS.iter().find(|(n, _)| *n == name);
+        found.map(|(_, v)| *v).ok_or_else(|| OptionError::unknown("norm", name, Self::ALL))
+    }
+}
+
+impl Merge {
+    /// Every name.
+    pub const ALL: &'static [&'static str] = &["add", "mul", "concat", "bilinear"];
+
+    /// The stable name.
+    pub fn name(self) -> &'static str {
+        name_of(&MERGES, self)
+    }
+}
+
+impl FromStr for Merge {
+    type Err = OptionError;
+
+    fn from_str(name: &str) -> Result<Self, OptionError> {
+        let found = MERGES.iter().find(|(n, _)| *n == name);
+        found.map(|(_, v)| *v).ok_or_else(|| OptionError::unknown("merge", name, Self::ALL))
+    }
+}
+
+/// Sizes and choices of a network; what is left out is the family's own ([`Family::defaults`]).
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub struct Options {
+    /// Units of a hidden layer, channels of the first convolution, or features of a token.
+    pub width: Option<usize>,
+    /// Hidden layers, layers of a branch, or blocks.
+    pub depth: Option<usize>,
+    /// Between the layers.
+    pub activation: Option<Activation>,
+    /// How the weights start; by the activation that follows ([`Activation::default_init`]) if left out.
+    pub init: Option<Init>,
+    /// What normalises.
+    pub norm: Option<Norm>,
+    /// Whether there are skip connections.
+    pub skips: Option<bool>,
+    /// Heads of self-attention.
+    pub heads: Option<usize>,
+    /// Side of a patch.
+    pub patch: Option<usize>,
+    /// Side of a convolution's kernel.
+    pub kernel: Option<usize>,
+    /// Units of the narrow layer.
+    pub bottleneck: Option<usize>,
+    /// How branches become one.
+    pub merge: Option<Merge>,
+}
+
+/// Names of the options, in the order of [`Options`].
+const OPTIONS: [&str; 11] =
+    ["width", "depth", "activation", "init", "norm", "skips", "heads", "patch", "kernel", "bottleneck", "merge"];
+
+impl Options {
+    /// The names of the options that are given.
+    pub fn given(&self) -> Vec<&'static str> {
+        let given = [
+            self.width.is_some(),
+            self.depth.is_some(),
+            self.activation.is_some(),
+            self.init.is_some(),
+            self.norm.is_some(),
+            self.skips.is_some(),
+            self.heads.is_some(),
+            self.patch.is_some(),
+            self.kernel.is_some(),
+            self.bottleneck.is_some(),
+            self.merge.is_some(),
+        ];
+        OPTIONS.into_iter().zip(given).filter(|(_, given)| *given).map(|(name, _)| name).collect()
+    }
+
+    fn or(self, other: Options) -> Options {
+        Options {
+            width: self.width.or(other.width),
+            depth: self.depth.or(other.depth),
+            activation: self.activation.or(other.activation),
+            init: self.init.or(other.init),
+            norm: self.norm.or(other.norm),
+            skips: self.skips.or(other.skips),
+            heads: self.heads.or(other.heads),
+            patch: self.patch.or(other.patch),
+            kernel: self.kernel.or(other.kernel),
+            bottleneck: self.bottleneck.or(other.bottleneck),
+            merge: self.merge.or(other.merge),
+        }
+    }
+}
+
+/// What a network reads and gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    /// Extents of a sample.
+    pub input: Vec<usize>,
+    /// For inputs that are indices: how many there are.
+    pub vocabulary: Option<usize>,
+    /// Outputs, for each position if there are several.
+    pub outputs: usize,
+}
+
+/// Why a network can't be made.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum ZooError {
+    /// An option that the family has no use for.
+    #[error("`{family}` has no option `{option}`; it takes {}", takes.join(", "))]
+    Foreign {
+        /// The network.
+        family: String,
+        /// The option.
+        option: &'static str,
+        /// What it takes.
+        takes: Vec<&'static str>,
+    },
+    /// A size or choice that is impossible.
+    #[error("`{family}`: `{option}` {reason}")]
+    Option {
+        /// The network.
+        family: String,
+        /// The option.
+        option: &'static str,
+        /// What is wrong, with the remedy.
+        reason: String,
+    },
+    /// Samples of another kind.
+    #[error("`{family}` takes {needs}, and a sample is {has}; {remedy}")]
+    Input {
+        /// The network.
+        family: String,
+        /// What it takes.
+        needs: &'static str,
+        /// What there is.
+        has: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Family::ResNetSmall(n) => write!(f, "resnet-{}", 6 * n + 2),
+            Family::Mlp => f.write_str("mlp"),
+            Family::ResidualMlp => f.write_str("residual-mlp"),
+            Family::BottleneckMlp => f.write_str("bottleneck-mlp"),
+            Family::Diamond => f.write_str("diamond"),
+            Family::LeNet5 => f.write_str("lenet-5"),
+            Family::Vgg11 => f.write_str("vgg-11"),
+            Family::ResNet18 => f.write_str("resnet-18"),
+            Family::Vit => f.write_str("vit"),
+            Family::Decoder => f.write_str("decoder"),
+        }
+    }
+}
+
+impl FromStr for Family {
+    type Err = OptionError;
+
+    fn from_str(name: &str) -> Result<Self, OptionError> {
+        let known = Family::all().into_iter().find(|f| f.to_string() == name);
+        known.ok_or_else(|| OptionError::unknown("network", name, Self::ALL))
+    }
+}
+
+impl Family {
+    /// Every name.
+    pub const ALL: &'static [&'static str] = &[
+        "mlp",
+        "residual-mlp",
+        "bottleneck-mlp",
+        "diamond",
+        "lenet-5",
+        "vgg-11",
+        "resnet-8",
+        "resnet-14",
+        "resnet-20",
+        "resnet-32",
+        "resnet-44",
+        "resnet-56",
+        "resnet-18",
+        "vit",
+        "decoder",
+    ];
+
+    /// Every network.
+    pub fn all() -> Vec<Family> {
+        let mut all = vec![
+            Family::Mlp,
+            Family::ResidualMlp,
+            Family::BottleneckMlp,
+            Family::Diamond,
+            Family::LeNet5,
+            Family::Vgg11,
+        ];
+        for n in [1, 2, 3, 5, 7, 9] {
+            all.push(Family::ResNetSmall(n));
+        }
+        all.extend([Family::ResNet18, Family::Vit, Family::Decoder]);
+        all
+    }
+
+    /// The options that it takes, with the values that they have if left out. `init` is always taken.
+    pub fn defaults(self) -> Options {
+        let none = Options::default();
+        let (relu, tanh, gelu) = (Some(Activation::Relu), Some(Activation::Tanh), Some(Activation::Gelu));
+        match self {
+            Family::Mlp => {
+                Options { width: Some(64), depth: Some(2), activation: tanh, norm: Some(Norm::None), ..none }
+            }
+            Family::ResidualMlp => Options {
+                width: Some(64),
+                depth: Some(6),
+                activation: relu,
+                norm: Some(Norm::None),
+                skips: Some(true),
+                ..none
+            },
+            Family::BottleneckMlp => Options {
+                width: Some(64),
+                depth: Some(5),
+                activation: relu,
+                norm: Some(Norm::None),
+                bottleneck: Some(8),
+                ..none
+            },
+            Family::Diamond => Options {
+                width: Some(64),
+                depth: Some(2),
+                activation: relu,
+                norm: Some(Norm::None),
+                merge: Some(Merge::Add),
+                ..none
+            },
+            Family::LeNet5 => Options { width: Some(6), kernel: Some(5), activation: tanh, ..none },
+            Family::Vgg11 => Options { width: Some(64), activation: relu, norm: Some(Norm::None), ..none },
+            Family::ResNetSmall(_) => {
+                Options { width: Some(16), activation: relu, norm: Some(Norm::Batch), skips: Some(true), ..none }
+            }
+            Family::ResNet18 => {
+                Options { width: Some(64), activation: relu, norm: Some(Norm::Batch), skips: Some(true), ..none }
+            }
+            Family::Vit => Options {
+                width: Some(32),
+                depth: Some(2),
+                heads: Some(4),
+                patch: Some(4),
+                activation: gelu,
+                norm: Some(Norm::Layer),
+                ..none
+            },
+            Family::Decoder => Options {
+                width: Some(32),
+                depth: Some(2),
+                heads: Some(4),
+                activation: gelu,
+                norm: Some(Norm::Layer),
+                ..none
+            },
+        }
+    }
+
+    /// The norms that it can have; the first word of messages about others.
+    fn norms(self) -> &'static [Norm] {
+        match self {
+            Family::Mlp | Family::ResidualMlp | Family::BottleneckMlp | Family::Diamond => {
+                &[Norm::None, Norm::Batch, Norm::Layer, Norm::Rms]
+            }
+            Family::LeNet5 => &[],
+            Family::Vgg11 | Family::ResNetSmall(_) | Family::ResNet18 => &[Norm::None, Norm::Batch, Norm::Group],
+            Family::Vit | Family::Decoder => &[Norm::Layer, Norm::Rms],
+        }
+    }
+
+    /// All options of a network, its own defaults where nothing is given.
+    ///
+    /// # Errors
+    /// An option that it has no use for, a size of 0, heads that don't divide the width.
+    pub fn complete(self, options: &Options) -> Result<Options, ZooError> {
+        let defaults = self.defaults();
+        let mut takes = defaults.given();
+        takes.push("init");
+        if let Some(option) = options.given().into_iter().find(|o| !takes.contains(o)) {
+            return Err(ZooError::Foreign { family: self.to_string(), option, takes });
+        }
+        let all = options.or(defaults);
+        let sizes = [
+            ("width", all.width),
+            ("depth", all.depth),
+            ("heads", all.heads),
+            ("patch", all.patch),
+            ("kernel", all.kernel),
+            ("bottleneck", all.bottleneck),
+        ];
+        if let Some((option, _)) = sizes.into_iter().find(|(_, size)| *size == Some(0)) {
+            return Err(self.refuse(option, "must be at least 1, is 0".to_string()));
+        }
+        if let Some(norm) = all.norm
+            && !self.norms().contains(&norm)
+        {
+            let names: Vec<&str> = self.norms().iter().map(|n| n.name()).collect();
+            return Err(self.refuse("norm", format!("must be one of {}, is {}", names.join(", "), norm.name())));
+        }
+        if let (Some(heads), Some(width)) = (all.heads, all.width)
+            && width % heads != 0
+        {
+            return Err(self.refuse("heads", format!("must divide the width {width}, is {heads}")));
+        }
+        Ok(all)
+    }
+
+    /// The layers of the network for this task.
+    ///
+    /// # Errors
+    /// As [`Family::complete`], or samples of another kind than the network takes.
+    pub fn layers(self, options: &Options, task: &Task) -> Result<Vec<LayerSpec>, ZooError> {
+        let sizes = Sizes::new(self, self.complete(options)?);
+        match self {
+            Family::Mlp => mlp::plain(&sizes, task),
+            Family::ResidualMlp => mlp::residual(&sizes, task),
+            Family::BottleneckMlp => mlp::bottleneck(&sizes, task),
+            Family::Diamond => mlp::diamond(&sizes, task),
+            Family::LeNet5 => conv::lenet(&sizes, task),
+            Family::Vgg11 => conv::vgg(&sizes, task),
+            Family::ResNetSmall(n) => conv::resnet(&sizes, task, &[n; 3]),
+            Family::ResNet18 => conv::resnet(&sizes, task, &[2; 4]),
+            Family::Vit => transformer::vit(&sizes, task),
+            Family::Decoder => transformer::decoder(&sizes, task),
+        }
+    }
+
+    fn refuse(self, option: &'static str, reason: String) -> ZooError {
+        ZooError::Option { family: self.to_string(), option, reason }
+    }
+
+    /// (channels, rows, columns) of the samples.
+    fn image(self, task: &Task) -> Result<[usize; 3], ZooError> {
+        match (&task.input[..], task.vocabulary) {
+            (&[c, h, w], None) => Ok([c, h, w]),
+            _ => Err(ZooError::Input {
+                family: self.to_string(),
+                needs: "images (channels, rows, columns)",
+                has: described(task),
+                remedy: "give model.input, such as [1, 28, 28]",
+            }),
+        }
+    }
+
+    /// A layer that makes one vector of a sample, unless it is one.
+    fn vector(self, task: &Task) -> Result<Vec<LayerSpec>, ZooError> {
+        match (&task.input[..], task.vocabulary) {
+            (_, Some(_)) => Err(ZooError::Input {
+                family: self.to_string(),
+                needs: "numbers",
+                has: described(task),
+                remedy: "take `decoder`, or layers that begin with an embedding",
+            }),
+            ([_], None) => Ok(Vec::new()),
+            _ => Ok(vec![LayerSpec::new("flat", LayerKind::Flatten)]),
+        }
+    }
+}
+
+fn described(task: &Task) -> String {
+    match task.vocabulary {
+        Some(vocabulary) => format!("{} indices below {vocabulary}", task.input.iter().product::<usize>()),
+        None => format!("{:?}", task.input),
+    }
+}
+
+/// Complete options, each with a value; those that the family doesn't take have one that nobody reads.
+struct Sizes {
+    family: Family,
+    width: usize,
+    depth: usize,
+    activation: Activation,
+    /// Of weights before the activation.
+    init: Init,
+    /// Of weights before anything else.
+    plain_init: Init,
+    norm: Norm,
+    skips: bool,
+    heads: usize,
+    patch: usize,
+    kernel: usize,
+    bottleneck: usize,
+    merge: Merge,
+}
+
+impl Sizes {
+    fn new(family: Family, o: Options) -> Self {
+        let activation = o.activation.unwrap_or(Activation::Identity);
+        Sizes {
+            family,
+            width: o.width.unwrap_or(1),
+            depth: o.depth.unwrap_or(1),
+            activation,
+            init: o.init.unwrap_or(activation.default_init()),
+            plain_init: o.init.unwrap_or(Activation::Identity.default_init()),
+            norm: o.norm.unwrap_or(Norm::None),
+            skips: o.skips.unwrap_or(true),
+            heads: o.heads.unwrap_or(1),
+            patch: o.patch.unwrap_or(1),
+            kernel: o.kernel.unwrap_or(1),
+            bottleneck: o.bottleneck.unwrap_or(1),
+            merge: o.merge.unwrap_or(Merge::Add),
+        }
+    }
+
+    /// The norm of this many channels, if there is one.
+    fn norm(&self, name: &str, channels: usize) -> Option<LayerSpec> {
+        let kind = match self.norm {
+            Norm::None => return None,
+            Norm::Batch => LayerKind::BatchNorm { eps: EPS, momentum: MOMENTUM, statistics: Statistics::Running },
+            Norm::Layer => LayerKind::LayerNorm { eps: EPS },
+            Norm::Rms => LayerKind::RmsNorm { eps: EPS },
+            Norm::Group => {
+                let groups = (1..=8.min(channels)).rev().find(|g| channels % g == 0).unwrap_or(1);
+                LayerKind::GroupNorm { groups, eps: EPS }
+            }
+        };
+        Some(LayerSpec::new(name, kind))
+    }
+
+    /// The activation, by name so that others can read it.
+    fn activation(&self, name: &str) -> LayerSpec {
+        LayerSpec { name: name.to_string(), ..LayerSpec::activation(self.activation) }
+    }
+
+    /// The last layer.
+    fn head(&self, task: &Task) -> LayerSpec {
+        LayerSpec::linear("head", task.outputs, true, self.plain_init)
+    }
+}
