@@ -73,6 +73,18 @@ pub enum SampleError {
         /// What there is.
         has: &'static str,
     },
+    /// An index that an embedding has no row for.
+    #[error("sample {row} has the value {value}, and `{layer}` reads indices below {vocabulary}; widen its vocabulary")]
+    Index {
+        /// Which sample.
+        row: usize,
+        /// Its value.
+        value: f64,
+        /// The embedding.
+        layer: String,
+        /// Rows of its table.
+        vocabulary: usize,
+    },
     /// A layer that normalises over the samples, and too few of them.
     #[error("layer `{layer}` normalises over the samples and needs at least {least}, there are {samples}")]
     TooFew {
@@ -100,6 +112,11 @@ impl Samples {
     pub fn new(data: &Dataset, loss: Loss, outputs: usize) -> Result<Self, SampleError> {
         let y = match (&data.targets, loss) {
             (Targets::Classes { labels, .. }, Loss::CrossEntropy) => labels.iter().map(|&l| f64::from(l)).collect(),
+            (Targets::Sequences { labels, .. }, Loss::CrossEntropy) => labels.iter().map(|&l| f64::from(l)).collect(),
+            (Targets::Sequences { .. }, Loss::Bce | Loss::Mse) => {
+                let (needs, has) = ("one target per row", "one label for each position; use the loss `cross-entropy`");
+                return Err(SampleError::Kind { loss, needs, has });
+            }
             (Targets::Classes { labels, names }, Loss::Bce | Loss::Mse) => {
                 if outputs == 1 && names.len() == 2 {
                     labels.iter().map(|&l| f64::from(l)).collect()
@@ -138,6 +155,13 @@ impl Samples {
         let finite = |v: &[f64], width: usize| v.chunks(width.max(1)).position(|r| r.iter().any(|x| !x.is_finite()));
         if let Some(row) = finite(&self.x, inputs).or_else(|| finite(&self.y, targets)) {
             return Err(SampleError::NonFinite { row });
+        }
+        if let Some((layer, vocabulary)) = model.spec().embedding() {
+            let bad = |x: &f64| !(0.0..vocabulary as f64).contains(x) || x.fract() != 0.0;
+            if let Some(at) = self.x.iter().position(bad) {
+                let (row, value, layer) = (at / inputs, self.x[at], layer.to_string());
+                return Err(SampleError::Index { row, value, layer, vocabulary });
+            }
         }
         if loss == Loss::CrossEntropy {
             let classes = model.classes();

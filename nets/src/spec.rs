@@ -343,6 +343,18 @@ impl ModelSpec {
         self.input.iter().product()
     }
 
+    /// The name and the vocabulary of the embedding that reads the data, the smallest if several do.
+    pub fn embedding(&self) -> Option<(&str, usize)> {
+        let reads = |(i, l): (usize, &LayerSpec)| {
+            if l.inputs.is_empty() { i == 0 } else { l.inputs.iter().any(|input| input == ModelSpec::INPUT) }
+        };
+        let tables = self.layers.iter().enumerate().filter(|&(i, l)| reads((i, l))).filter_map(|(_, l)| match l.kind {
+            LayerKind::Embedding { vocabulary, .. } => Some((l.name.as_str(), vocabulary)),
+            _ => None,
+        });
+        tables.min_by_key(|(_, vocabulary)| *vocabulary)
+    }
+
     /// Units of the last linear layer.
     pub fn outputs(&self) -> usize {
         let units = |l: &LayerSpec| if let LayerKind::Linear { units, .. } = l.kind { Some(units) } else { None };

@@ -125,6 +125,7 @@ pub(crate) fn dataset(
         targets,
         test_start,
         max_value,
+        vocabulary: None,
     };
     set.validate()?;
     Ok(set)

@@ -9,7 +9,7 @@ use super::dataset::{Dataset, Task};
 use super::error::DataError;
 use super::input::Input;
 use super::labels::TargetSpec;
-use super::{csv, idx};
+use super::{csv, idx, text};
 use crate::options::nearest;
 
 const MANIFEST: &str = include_str!("../../../data/datasets.toml");
@@ -18,6 +18,7 @@ const MANIFEST: &str = include_str!("../../../data/datasets.toml");
 const FILES: &[(&str, &[u8])] = &[
     ("abalone.csv.gz", include_bytes!("../../../data/abalone.csv.gz")),
     ("auto_mpg.csv.gz", include_bytes!("../../../data/auto_mpg.csv.gz")),
+    ("austen.txt.gz", include_bytes!("../../../data/austen.txt.gz")),
     ("breast_cancer_wdbc.csv.gz", include_bytes!("../../../data/breast_cancer_wdbc.csv.gz")),
     ("concrete.csv.gz", include_bytes!("../../../data/concrete.csv.gz")),
     ("diabetes_progression.csv.gz", include_bytes!("../../../data/diabetes_progression.csv.gz")),
@@ -71,6 +72,8 @@ pub struct Info {
     pub class_counts: Vec<usize>,
     /// Unit of a regression target, or empty.
     pub target_unit: String,
+    /// Whether it is a text, and `features` its characters per window.
+    pub text: bool,
     /// Largest possible input value of images.
     pub max_value: Option<f64>,
     /// Who measured it and where it was published.
@@ -128,6 +131,10 @@ pub fn info(name: &str) -> Result<&'static Info, DataError> {
 pub fn load(name: &str) -> Result<Dataset, DataError> {
     let info = info(name)?;
     let mut set = match &info.files[..] {
+        [file] if info.text => {
+            let test = info.test_rows.map_or(0.0, |rows| rows as f64 / info.rows as f64);
+            text::read(&info.name, embedded(file)?, info.features, test)?
+        }
         [table] => {
             let spec = TargetSpec { task: Some(info.task), ..TargetSpec::default() };
             let names = (info.task == Task::Classification).then_some(&info.class_names[..]);
@@ -214,7 +221,7 @@ fn entry(e: Entry) -> Result<Info, String> {
         other => return Err(format!("task {other:?} in {name:?}")),
     };
     let features = count("features")?;
-    let image = e.text("kind")? == "image";
+    let (image, text) = (e.text("kind")? == "image", e.text("kind")? == "text");
     let files = if image {
         let part =
             |key: &str| e.0.get(key).and_then(Value::as_table).ok_or_else(|| format!("{key:?} is missing in {name:?}"));
@@ -241,6 +248,7 @@ fn entry(e: Entry) -> Result<Info, String> {
             class_counts
         },
         target_unit: e.optional("target_unit"),
+        text,
         max_value: e.count("max_value").map(|v| v as f64),
         origin: e.text("origin")?.to_owned(),
         licence: e.text("licence")?.to_owned(),

@@ -59,6 +59,7 @@ pub(crate) fn read(
         targets,
         test_start: test_file.is_some().then_some(train_rows),
         max_value: None,
+        vocabulary: None,
     };
     set.validate()?;
     Ok(set)

@@ -46,6 +46,15 @@ pub enum Targets {
         /// Names of the classes; their number is the number of outputs of a network.
         names: Vec<String>,
     },
+    /// One class for each position of a row.
+    Sequences {
+        /// Row-major, shape (rows, positions), in `0..names.len()`.
+        labels: Vec<u32>,
+        /// Labels per row.
+        positions: usize,
+        /// Names of the classes.
+        names: Vec<String>,
+    },
     /// `outputs` real values per row.
     Values {
         /// Row-major, shape (rows, outputs).
@@ -61,15 +70,15 @@ impl Targets {
     /// Classification or regression.
     pub fn task(&self) -> Task {
         match self {
-            Targets::Classes { .. } => Task::Classification,
+            Targets::Classes { .. } | Targets::Sequences { .. } => Task::Classification,
             Targets::Values { .. } => Task::Regression,
         }
     }
 
-    /// Width of the network output that fits: number of classes, or values per row.
+    /// Width of the network output that fits: number of classes (of each position, if a row has several), or values per row.
     pub fn outputs(&self) -> usize {
         match self {
-            Targets::Classes { names, .. } => names.len(),
+            Targets::Classes { names, .. } | Targets::Sequences { names, .. } => names.len(),
             Targets::Values { outputs, .. } => *outputs,
         }
     }
@@ -78,15 +87,16 @@ impl Targets {
     pub fn rows(&self) -> usize {
         match self {
             Targets::Classes { labels, .. } => labels.len(),
+            Targets::Sequences { labels, positions, .. } => labels.len().checked_div(*positions).unwrap_or(0),
             Targets::Values { values, outputs, .. } => values.len().checked_div(*outputs).unwrap_or(0),
         }
     }
 
-    /// The class labels, if these are classes.
+    /// The class labels, if there is one per row.
     pub fn labels(&self) -> Option<&[u32]> {
         match self {
             Targets::Classes { labels, .. } => Some(labels),
-            Targets::Values { .. } => None,
+            Targets::Values { .. } | Targets::Sequences { .. } => None,
         }
     }
 
@@ -94,7 +104,7 @@ impl Targets {
     pub fn values(&self) -> Option<&[f64]> {
         match self {
             Targets::Values { values, .. } => Some(values),
-            Targets::Classes { .. } => None,
+            Targets::Classes { .. } | Targets::Sequences { .. } => None,
         }
     }
 
@@ -103,6 +113,11 @@ impl Targets {
             Targets::Classes { labels, names } => {
                 Targets::Classes { labels: rows.iter().map(|&r| labels[r]).collect(), names: names.clone() }
             }
+            Targets::Sequences { labels, positions, names } => Targets::Sequences {
+                labels: gather(labels, *positions, rows),
+                positions: *positions,
+                names: names.clone(),
+            },
             Targets::Values { values, outputs, names } => {
                 Targets::Values { values: gather(values, *outputs, rows), outputs: *outputs, names: names.clone() }
             }
@@ -134,6 +149,8 @@ pub struct Dataset {
     pub test_start: Option<usize>,
     /// Largest possible input value if the source states one (255 or 16 for images, with 0 the smallest).
     pub max_value: Option<f64>,
+    /// For inputs that are indices (characters): how many there are.
+    pub vocabulary: Option<usize>,
 }
 
 impl Dataset {
@@ -182,7 +199,29 @@ impl Dataset {
                 value: self.x[i],
             });
         }
+        if let Some(vocabulary) = self.vocabulary
+            && let Some(i) = self.x.iter().position(|v| !(0.0..vocabulary as f64).contains(v) || v.fract() != 0.0)
+        {
+            let (row, column) = (i / self.features, &self.feature_names[i % self.features]);
+            let problem = format!("row {row}, column {column:?}: {} is no index below {vocabulary}", self.x[i]);
+            return Err(invalid(problem, "indices are whole numbers that count from 0"));
+        }
         match &self.targets {
+            Targets::Sequences { labels, positions, names } => {
+                let expected = self.rows.saturating_mul(*positions);
+                if *positions == 0 || labels.len() != expected {
+                    return Err(inconsistent("labels", labels.len(), expected));
+                }
+                if let Some(at) = labels.iter().position(|&l| l as usize >= names.len()) {
+                    return Err(DataError::LabelRange {
+                        name: self.name.clone(),
+                        row: at / positions,
+                        label: labels[at].to_string(),
+                        classes: names.len(),
+                        hint: "labels count from 0; correct the label or the number of classes",
+                    });
+                }
+            }
             Targets::Classes { labels, names } => {
                 if names.len() < 2 {
                     let problem = format!("the target has {} class(es)", names.len());
@@ -271,12 +310,13 @@ impl Dataset {
             targets: self.targets.subset(rows),
             test_start: None,
             max_value: self.max_value,
+            vocabulary: self.vocabulary,
         }
     }
 
-    /// Rows per class; empty for regression.
+    /// Rows per class, or positions where a row has several; empty for regression.
     pub fn class_counts(&self) -> Vec<usize> {
-        let Targets::Classes { labels, names } = &self.targets else {
+        let (Targets::Classes { labels, names } | Targets::Sequences { labels, names, .. }) = &self.targets else {
             return Vec::new();
         };
         let mut counts = vec![0; names.len()];
@@ -292,6 +332,9 @@ impl Dataset {
         let key = |i: usize| -> Vec<u64> {
             let target: Vec<u64> = match &self.targets {
                 Targets::Classes { labels, .. } => vec![u64::from(labels[i])],
+                Targets::Sequences { labels, positions, .. } => {
+                    labels[i * positions..][..*positions].iter().map(|l| u64::from(*l)).collect()
+                }
                 Targets::Values { values, outputs, .. } => {
                     values[i * outputs..][..*outputs].iter().map(|v| v.to_bits()).collect()
                 }
@@ -309,18 +352,23 @@ impl Dataset {
     /// Those of the writer.
     pub fn write_csv(&self, out: impl Write) -> io::Result<()> {
         let mut csv = csv::Writer::from_writer(out);
-        let target_names: Vec<&str> = match &self.targets {
-            Targets::Classes { .. } => vec!["target"],
-            Targets::Values { outputs: 1, .. } => vec!["target"],
-            Targets::Values { names, .. } => names.iter().map(String::as_str).collect(),
+        let target_names: Vec<String> = match &self.targets {
+            Targets::Classes { .. } | Targets::Values { outputs: 1, .. } => vec!["target".to_owned()],
+            Targets::Sequences { positions, .. } => (1..=*positions).map(|i| format!("target{i}")).collect(),
+            Targets::Values { names, .. } => names.clone(),
         };
-        csv.write_record(self.feature_names.iter().map(String::as_str).chain(target_names))?;
+        csv.write_record(self.feature_names.iter().chain(&target_names))?;
         for i in 0..self.rows {
             for v in self.row(i) {
                 csv.write_field(v.to_string())?;
             }
             match &self.targets {
                 Targets::Classes { labels, names } => csv.write_field(&names[labels[i] as usize])?,
+                Targets::Sequences { labels, positions, names } => {
+                    for &l in &labels[i * positions..][..*positions] {
+                        csv.write_field(&names[l as usize])?;
+                    }
+                }
                 Targets::Values { values, outputs, .. } => {
                     for v in &values[i * outputs..][..*outputs] {
                         csv.write_field(v.to_string())?;
@@ -333,7 +381,7 @@ impl Dataset {
     }
 }
 
-fn gather(x: &[f64], width: usize, rows: &[usize]) -> Vec<f64> {
+fn gather<T: Copy>(x: &[T], width: usize, rows: &[usize]) -> Vec<T> {
     let mut out = Vec::with_capacity(rows.len() * width);
     for &r in rows {
         out.extend_from_slice(&x[r * width..][..width]);
@@ -360,6 +408,7 @@ pub(crate) mod tests {
             },
             test_start: None,
             max_value: None,
+            vocabulary: None,
         }
     }
 

@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`Dataset`] | rows of inputs with class labels or real targets, checked |
-//! | [`load`], [`Source`] | the one way in: built-in sets, CSV, IDX, NPY, NPZ |
+//! | [`load`], [`Source`] | the one way in: built-in sets, CSV, text, IDX, NPY, NPZ |
 //! | [`names`], [`info`] | what is built in, with origin, licence and reference scores |
 //! | [`split()`], [`subsample`] | training, validation and test parts |
 //! | [`npz`] | archives of columns of numbers, for results |
@@ -24,6 +24,7 @@ mod npy;
 pub mod npz;
 mod split;
 mod standardize;
+mod text;
 mod zip;
 
 use std::path::{Path, PathBuf};
@@ -39,7 +40,7 @@ use array::Pair;
 use input::Input;
 
 /// Where a data set comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Source {
     /// One of [`names`].
     Builtin(String),
@@ -51,6 +52,15 @@ pub enum Source {
         test: Option<PathBuf>,
         /// Which column is the target and what it means.
         target: TargetSpec,
+    },
+    /// A text, packed with gzip or not, whose characters are to be predicted from those before.
+    Text {
+        /// The text.
+        path: PathBuf,
+        /// Characters of a window.
+        context: usize,
+        /// Share of the windows that is the fixed test part: the end of the text.
+        test: f64,
     },
     /// Two files in the format of MNIST, packed with gzip or not.
     Idx {
@@ -100,6 +110,7 @@ pub fn load(source: &Source) -> Result<Dataset, DataError> {
             let test = test.as_deref().map(Input::open).transpose()?;
             csv::read(&stem(path), Input::open(path)?, test, target, None)
         }
+        Source::Text { path, context, test } => text::read(&stem(path), Input::open(path)?, *context, *test),
         Source::Idx { images, labels, test, target } => {
             let read = |x: &Path, y: &Path| pair(x, y, idx::read);
             let test = test.as_ref().map(|(x, y)| read(x, y)).transpose()?;

@@ -135,6 +135,8 @@ impl Standardizer {
         }
         let inputs = match scaling {
             Scaling::None => Affine::identity(data.features),
+            // An index is no quantity.
+            _ if data.vocabulary.is_some() => Affine::identity(data.features),
             Scaling::ZScore => Affine::z_score(&data.x, data.features, rows),
             Scaling::Pixels => {
                 let largest = || rows.iter().flat_map(|&r| data.row(r)).copied().fold(0.0, f64::max);
