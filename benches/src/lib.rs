@@ -53,7 +53,7 @@ pub fn network<T: Real>(widths: &[usize], n: usize) -> (Model<T>, Samples) {
     let value = |i: usize| ((i * 37 + 11) % 101) as f64 / 50.0 - 1.0;
     let x = (0..n * widths[0]).map(value).collect();
     let y = (0..n).map(|i| (i % classes) as f64).collect();
-    (model, Samples { n, x, y })
+    (model, Samples { n, x, y, w: Vec::new() })
 }
 
 /// The objective of a network, linearized at its starting point.

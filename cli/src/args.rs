@@ -92,6 +92,12 @@ pub enum Command {
     /// List, describe or export the data sets that come with the program
     #[command(subcommand, disable_help_subcommand = true)]
     Data(DataCommand),
+    /// List the networks that have a name, with their options
+    Models {
+        /// Form of the list: table, json or csv
+        #[arg(long, value_name = "FORM", default_value = "table", hide_possible_values = true)]
+        format: Format,
+    },
     /// Write report.html of a run directory anew
     Report(ReportArgs),
     /// Print completions for a shell: bash, zsh, fish, powershell or elvish

@@ -10,7 +10,7 @@ use crate::pipeline::{self, Plan};
 use crate::progress::Progress;
 use crate::rundir::RunDir;
 use crate::table::{Kind, Table};
-use crate::{output, report, show};
+use crate::{models, output, report, show};
 
 /// Runs the program on a command line and returns its exit code. Prints everything, failures included.
 pub fn main(argv: Vec<std::ffi::OsString>) -> Exit {
@@ -33,6 +33,7 @@ fn dispatch(command: &Command, talk: Talk, argv: &[String]) -> Result<Exit> {
         Command::Run(args) => run(args, argv, &progress),
         Command::Check(args) => check(args, &progress),
         Command::Data(command) => data(command, &progress),
+        Command::Models { format } => fine(&models::list(*format, output::width())?),
         Command::Report(args) => {
             let path = report::write(&RunDir::open(&args.dir)?)?;
             fine(&format!("{}\n", path.display()))

@@ -10,6 +10,7 @@ pub mod error;
 mod example;
 pub mod files;
 pub mod machine;
+pub mod models;
 pub mod numbers;
 pub mod output;
 pub mod pipeline;

@@ -45,6 +45,7 @@ mod memory;
 mod network;
 mod run;
 mod setup;
+mod weighting;
 
 /// What a run would compute, and what it would cost.
 #[derive(Clone, Debug, PartialEq, Serialize)]

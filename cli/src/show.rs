@@ -306,11 +306,11 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-fn json<T: Serialize + ?Sized>(value: &T) -> String {
+pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string_pretty(value).expect("plain data have a JSON form") + "\n"
 }
 
-fn csv<T: Serialize>(columns: &[&str], rows: impl Iterator<Item = T>) -> Result<String> {
+pub(crate) fn csv<T: Serialize>(columns: &[&str], rows: impl Iterator<Item = T>) -> Result<String> {
     let failed = |e: csv::Error| Failure::new(format!("a row has no CSV form: {e}"));
     let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
     writer.write_record(columns).map_err(failed)?;

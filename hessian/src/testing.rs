@@ -46,7 +46,7 @@ pub fn samples(n: usize, inputs: usize, outputs: usize, loss: Loss) -> Samples {
         Loss::Mse => (0..n * outputs).map(|i| value(3 * i + 1)).collect(),
         Loss::Bce => (0..n * outputs).map(|i| f64::from(u8::from(i % 3 == 0))).collect(),
     };
-    Samples { n, x: (0..n * inputs).map(value).collect(), y }
+    Samples { n, x: (0..n * inputs).map(value).collect(), y, w: Vec::new() }
 }
 
 /// The objective in several shards, linearized at the starting point of seed 3.

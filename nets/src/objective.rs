@@ -23,6 +23,8 @@ pub struct Samples {
     pub x: Vec<f64>,
     /// Labels (N) or target values (N, outputs).
     pub y: Vec<f64>,
+    /// Factors w_n ≥ 0 on the samples' losses, with mean 1; empty if all are 1.
+    pub w: Vec<f64>,
 }
 
 /// Why samples don't fit a network.
@@ -95,6 +97,22 @@ pub enum SampleError {
         /// Samples there are.
         samples: usize,
     },
+    /// Weights that are all 0.
+    #[error("all {rows} samples of a part have the weight 0; give larger parts, or some rows a weight above 0")]
+    NoWeight {
+        /// Samples of the part.
+        rows: usize,
+    },
+    /// A factor that is negative or not finite, or factors for another number of samples.
+    #[error("sample {row} of {samples} has the weight {weight}; weights are finite and not negative, one per sample")]
+    Weight {
+        /// Which sample; how many weights there are if there are too many or too few.
+        row: usize,
+        /// How many samples there are.
+        samples: usize,
+        /// Its weight.
+        weight: f64,
+    },
     /// NaN or infinity.
     #[error("sample {row} has a value that is not finite; clean the data first")]
     NonFinite {
@@ -133,7 +151,22 @@ impl Samples {
                 return Err(SampleError::Kind { loss, needs: "class labels", has: "real targets; use the loss `mse`" });
             }
         };
-        Ok(Samples { n: data.rows, x: data.x.clone(), y })
+        // Σ w ℓ / Σ w, by factors of mean 1.
+        let w = data.weights.as_deref().unwrap_or_default();
+        let mean = w.iter().sum::<f64>() / w.len().max(1) as f64;
+        if !w.is_empty() && mean <= 0.0 {
+            return Err(SampleError::NoWeight { rows: w.len() });
+        }
+        Ok(Samples { n: data.rows, x: data.x.clone(), y, w: w.iter().map(|w| w / mean).collect() })
+    }
+
+    /// w_n.
+    ///
+    /// # Panics
+    /// If there are weights and none for this sample.
+    #[track_caller]
+    pub fn weight(&self, n: usize) -> f64 {
+        if self.w.is_empty() { 1.0 } else { self.w[n] }
     }
 
     /// Whether these samples fit a network.
@@ -155,6 +188,12 @@ impl Samples {
         let finite = |v: &[f64], width: usize| v.chunks(width.max(1)).position(|r| r.iter().any(|x| !x.is_finite()));
         if let Some(row) = finite(&self.x, inputs).or_else(|| finite(&self.y, targets)) {
             return Err(SampleError::NonFinite { row });
+        }
+        let fits = self.w.is_empty() || self.w.len() == self.n;
+        if let Some(row) = self.w.iter().position(|w| !(w.is_finite() && *w >= 0.0)).or((!fits).then_some(self.w.len()))
+        {
+            let weight = self.w.get(row).copied().unwrap_or(f64::NAN);
+            return Err(SampleError::Weight { row, samples: self.n, weight });
         }
         if let Some((layer, vocabulary)) = model.spec().embedding() {
             let bad = |x: &f64| !(0.0..vocabulary as f64).contains(x) || x.fract() != 0.0;
@@ -183,9 +222,9 @@ impl Samples {
 /// How per-sample losses are put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reduction {
-    /// (1/N) Σ ℓ_n.
+    /// (1/N) Σ w_n ℓ_n.
     Mean,
-    /// Σ ℓ_n.
+    /// Σ w_n ℓ_n.
     Sum,
 }
 
@@ -212,7 +251,7 @@ struct Products<T> {
     groups: Vec<Group<T>>,
 }
 
-/// L(θ) = (1/N) Σ_n ℓ_n(θ) + (λ/2) ‖θ‖², linearized at one θ at a time.
+/// L(θ) = (1/N) Σ_n w_n ℓ_n(θ) + (λ/2) ‖θ‖², linearized at one θ at a time.
 ///
 /// Memory: all values, and with [`Order::Second`] all cotangents, of all samples; see [`Objective::bytes`].
 #[derive(Debug)]
@@ -252,7 +291,7 @@ impl<'m, T: Real> Objective<'m, T> {
         }
         let rows = if coupled { n } else { cut.rows.unwrap_or_else(|| shard_rows(model, n)).clamp(1, n) };
         let par = if coupled { Par::rayon(0) } else { Par::Seq };
-        let w = T::from_f64(if reduction == Reduction::Mean { 1.0 / n as f64 } else { 1.0 });
+        let scale = if reduction == Reduction::Mean { 1.0 / n as f64 } else { 1.0 };
         let (features, targets) = (model.features(), model.target_size());
         let mut shards = Vec::new();
         let mut weights = Vec::new();
@@ -262,7 +301,7 @@ impl<'m, T: Real> Objective<'m, T> {
             copy(&samples.x[start * features..(start + count) * features], lin.input_mut(model.input()));
             copy(&samples.y[start * targets..(start + count) * targets], lin.input_mut(model.target()));
             shards.push(lin);
-            weights.push(vec![w; count]);
+            weights.push((start..start + count).map(|i| T::from_f64(scale * samples.weight(i))).collect());
         }
         let count = cut.groups.unwrap_or_else(|| group_count(shards.len(), model.len())).clamp(1, shards.len());
         let groups = (0..count)

@@ -243,6 +243,8 @@ pub struct Trainer<'m, T: Real> {
     epoch: u64,
     x: Vec<T>,
     y: Vec<T>,
+    /// Factors on the samples' losses.
+    factors: Vec<T>,
     n: usize,
     rows: Vec<usize>,
     weights: Vec<T>,
@@ -297,6 +299,7 @@ impl<'m, T: Real> Trainer<'m, T> {
             flat: vec![T::ZERO; model.len()],
             x: convert(&samples.x),
             y: convert(&samples.y),
+            factors: (0..samples.n).map(|i| T::from_f64(samples.weight(i))).collect(),
             n: samples.n,
             rows: Vec::with_capacity(samples.n),
             weights: Vec::with_capacity(batch),
@@ -375,7 +378,8 @@ impl<'m, T: Real> Trainer<'m, T> {
             to.copy_from_slice(&self.y[row * targets..(row + 1) * targets]);
         }
         self.weights.clear();
-        self.weights.resize(batch.len(), T::from_f64(1.0 / batch.len() as f64));
+        let share = T::from_f64(1.0 / batch.len() as f64);
+        self.weights.extend(batch.iter().map(|&row| share * self.factors[row]));
         self.draw_masks();
         let at = At { function: f, theta: &self.point.theta };
         if !self.lin.evaluate(at, &self.weights).is_finite() {

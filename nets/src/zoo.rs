@@ -167,20 +167,26 @@ const OPTIONS: [&str; 11] =
 impl Options {
     /// The names of the options that are given.
     pub fn given(&self) -> Vec<&'static str> {
-        let given = [
-            self.width.is_some(),
-            self.depth.is_some(),
-            self.activation.is_some(),
-            self.init.is_some(),
-            self.norm.is_some(),
-            self.skips.is_some(),
-            self.heads.is_some(),
-            self.patch.is_some(),
-            self.kernel.is_some(),
-            self.bottleneck.is_some(),
-            self.merge.is_some(),
+        self.values().into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// The names and values of the options that are given.
+    pub fn values(&self) -> Vec<(&'static str, String)> {
+        let number = |n: Option<usize>| n.map(|n| n.to_string());
+        let values = [
+            number(self.width),
+            number(self.depth),
+            self.activation.map(|a| a.to_string()),
+            self.init.map(|i| i.to_string()),
+            self.norm.map(|n| n.name().to_owned()),
+            self.skips.map(|s| s.to_string()),
+            number(self.heads),
+            number(self.patch),
+            number(self.kernel),
+            number(self.bottleneck),
+            self.merge.map(|m| m.name().to_owned()),
         ];
-        OPTIONS.into_iter().zip(given).filter(|(_, given)| *given).map(|(name, _)| name).collect()
+        OPTIONS.into_iter().zip(values).filter_map(|(name, value)| Some((name, value?))).collect()
     }
 
     fn or(self, other: Options) -> Options {
@@ -309,6 +315,22 @@ impl Family {
         }
         all.extend([Family::ResNet18, Family::Vit, Family::Decoder]);
         all
+    }
+
+    /// What it is, in one line.
+    pub fn title(self) -> &'static str {
+        match self {
+            Family::Mlp => "linear layers of one width",
+            Family::ResidualMlp => "linear layers of one width, a skip connection around each",
+            Family::BottleneckMlp => "an MLP whose middle layer is narrow",
+            Family::Diamond => "two branches from one layer, merged again",
+            Family::LeNet5 => "two convolutions with pooling, three linear layers",
+            Family::Vgg11 => "eight 3 × 3 convolutions with pooling, like VGG-11",
+            Family::ResNetSmall(_) => "a residual network of three stages for small images",
+            Family::ResNet18 => "a residual network of four stages for small images",
+            Family::Vit => "patches of an image as tokens, self-attention",
+            Family::Decoder => "causal self-attention over characters",
+        }
     }
 
     /// The options that it takes, with the values that they have if left out. `init` is always taken.
@@ -526,7 +548,7 @@ impl Sizes {
             Norm::Layer => LayerKind::LayerNorm { eps: EPS },
             Norm::Rms => LayerKind::RmsNorm { eps: EPS },
             Norm::Group => {
-                let groups = (1..=8.min(channels)).rev().find(|g| channels % g == 0).unwrap_or(1);
+                let groups = (1..=8.min(channels)).rev().find(|g| channels.is_multiple_of(*g)).unwrap_or(1);
                 LayerKind::GroupNorm { groups, eps: EPS }
             }
         };

@@ -38,7 +38,7 @@ fn samples(case: &Case) -> Samples {
         Labels::Classes(y) => y.iter().map(|c| *c as f64).collect(),
         Labels::Values(y) => y.clone(),
     };
-    Samples { n: case.x.rows, x: case.x.data.clone(), y }
+    Samples { n: case.x.rows, x: case.x.data.clone(), y, w: vec![] }
 }
 
 fn model<T: Real>(case: &Case) -> Model<T> {

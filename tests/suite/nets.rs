@@ -65,7 +65,7 @@ pub fn random_samples(spec: &ModelSpec, n: usize, seed: u64) -> Samples {
         Loss::Mse => v,
         Loss::Bce => (0.5 + v).clamp(0.0, 1.0),
     };
-    Samples { n, x, y: values.into_iter().map(target).collect() }
+    Samples { n, x, y: values.into_iter().map(target).collect(), w: vec![] }
 }
 
 /// Parameters for which results have about the variance of their inputs, biases not zero.

@@ -400,6 +400,7 @@ fn asdl_every_batch_counts_and_the_last_not_twice() {
             n: 8,
             x: samples.x[b * 32..(b + 1) * 32].to_vec(),
             y: samples.y[b * 8..(b + 1) * 8].to_vec(),
+            w: Vec::new(),
         };
         let alone = linearized(&model, &batch, &net.theta(), Cut::default());
         let own = to_dense(&Block::full(&alone, Kind::Hessian));

@@ -77,7 +77,7 @@ fn a_deep_linear_network_has_curvature_between_its_layers() {
     }
     let model = Model::<f64>::new(&spec).unwrap();
     let (a, b, x, y) = (0.7, -1.3, 2.0, 0.5);
-    let samples = Samples { n: 1, x: vec![x], y: vec![y] };
+    let samples = Samples { n: 1, x: vec![x], y: vec![y], w: vec![] };
     let objective = linearized(&model, &samples, &[a, b], Cut::default());
     let off = 2.0 * (2.0 * a * b * x * x - x * y);
     let want = [2.0 * b * b * x * x, off, off, 2.0 * a * a * x * x];

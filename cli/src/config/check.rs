@@ -3,7 +3,7 @@
 mod model;
 
 use super::source::Source;
-use super::{Config, LossKind, OptimizerKind, Part, ScheduleKind, Task, sample};
+use super::{ClassWeights, Config, LossKind, OptimizerKind, Part, ScheduleKind, Task, sample};
 use crate::error::{Failure, Result};
 
 /// Checks a config as read, before its defaults are filled in, so that only what was given is complained about.
@@ -66,6 +66,7 @@ impl Check<'_> {
         let given = [
             ("data.name", d.name.is_some()),
             ("data.csv", d.csv.is_some()),
+            ("data.text", d.text.is_some()),
             ("data.idx", d.idx.is_some()),
             ("data.npy", d.npy.is_some()),
             ("data.npz", d.npz.is_some()),
@@ -110,6 +111,14 @@ impl Check<'_> {
             "this source",
             "it names an array of an NPZ",
         )?;
+        self.foreign(
+            d.context.is_some() && d.text.is_none(),
+            "data.context",
+            "this source",
+            "it belongs to data.text",
+        )?;
+        self.number(d.context != Some(0), "data.context", 0, "at least 1")?;
+        self.foreign(d.task.is_some() && d.text.is_some(), "data.task", "a text", "its characters are the classes")?;
         for (key, share) in [("data.validation", d.validation), ("data.test", d.test)] {
             self.number((0.0..1.0).contains(&share), key, share, "a share, 0 or more and below 1")?;
         }
@@ -134,6 +143,28 @@ impl Check<'_> {
         let loss = &self.config.loss;
         let lambda = loss.l2.lambda;
         self.number(lambda >= 0.0 && lambda.is_finite(), "loss.l2.lambda", lambda, "a finite number, 0 or more")?;
+        let smoothing = loss.smoothing;
+        self.number((0.0..1.0).contains(&smoothing), "loss.smoothing", smoothing, "from 0 to below 1")?;
+        if let Some(ClassWeights::Each(weights)) = &loss.class_weights {
+            for (i, &w) in weights.iter().enumerate() {
+                self.number(
+                    w >= 0.0 && w.is_finite(),
+                    &format!("loss.class_weights.{i}"),
+                    w,
+                    "a finite number, 0 or more",
+                )?;
+            }
+            if !weights.iter().any(|w| *w > 0.0) {
+                return Err(self
+                    .fail("loss.class_weights", "no class has a weight above 0")
+                    .hint("for example [1.0, 2.0]"));
+            }
+        }
+        let other =
+            matches!(loss.kind, Some(LossKind::Mse | LossKind::Bce)) || self.config.data.task == Some(Task::Regression);
+        for (option, given) in [("smoothing", smoothing != 0.0), ("class_weights", loss.class_weights.is_some())] {
+            self.foreign(given && other, &format!("loss.{option}"), "this loss", "it belongs to cross-entropy")?;
+        }
         let misfit = match (loss.kind, self.config.data.task) {
             (Some(LossKind::CrossEntropy), Some(Task::Regression)) => "cross-entropy needs class labels",
             (Some(LossKind::Bce), Some(Task::Regression)) => "bce needs two classes",

@@ -40,13 +40,20 @@ pub enum Part {
     Test,
 }
 
-/// Where the samples come from: exactly one of `name`, `csv`, `idx`, `npy` and `npz`.
+/// Where the samples come from: exactly one of `name`, `csv`, `text`, `idx`, `npy` and `npz`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DataSource {
     /// A data set that comes with the program, by name.
     Builtin(String),
     /// A CSV file, perhaps gzipped.
     Csv(PathBuf),
+    /// A text, perhaps gzipped, in windows of so many characters.
+    Text {
+        /// The text.
+        path: PathBuf,
+        /// Characters of a window.
+        context: usize,
+    },
     /// IDX images and IDX labels, perhaps gzipped.
     Idx {
         /// Images or other inputs.
@@ -65,6 +72,9 @@ pub enum DataSource {
     Npz(PathBuf),
 }
 
+/// Characters of a window if nothing is said.
+const CONTEXT: usize = 32;
+
 /// Section `[data]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -75,6 +85,12 @@ pub struct Data {
     /// A CSV file with a header line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub csv: Option<PathBuf>,
+    /// A text whose characters are to be predicted from those before; the test part is its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<PathBuf>,
+    /// text: characters of a window. Default 32.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<usize>,
     /// An IDX file of inputs (MNIST's format).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idx: Option<PathBuf>,
@@ -96,6 +112,9 @@ pub struct Data {
     /// NPZ: the array of inputs, one row per sample (absent: `x`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inputs: Option<String>,
+    /// A column that says how much each row counts in the loss; it is no input then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
     /// Absent: the built-in data set's own; for files, classification if every target is a small whole number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
@@ -116,6 +135,8 @@ impl Default for Data {
         Self {
             name: None,
             csv: None,
+            text: None,
+            context: None,
             idx: None,
             idx_labels: None,
             npy: None,
@@ -123,6 +144,7 @@ impl Default for Data {
             npz: None,
             target: None,
             inputs: None,
+            weights: None,
             task: None,
             validation: 0.1,
             test: 0.2,
@@ -134,7 +156,9 @@ impl Default for Data {
 
 impl Data {
     pub(super) fn fill(&mut self) {
-        if self.csv.is_none() && self.idx.is_none() && self.npy.is_none() && self.npz.is_none() {
+        if self.text.is_some() {
+            self.context.get_or_insert(CONTEXT);
+        } else if self.csv.is_none() && self.idx.is_none() && self.npy.is_none() && self.npz.is_none() {
             self.name.get_or_insert_with(|| "digits".to_owned());
         }
     }
@@ -143,6 +167,8 @@ impl Data {
     pub fn source(&self) -> DataSource {
         if let Some(path) = &self.csv {
             DataSource::Csv(path.clone())
+        } else if let Some(path) = &self.text {
+            DataSource::Text { path: path.clone(), context: self.context.unwrap_or(CONTEXT) }
         } else if let (Some(images), Some(labels)) = (&self.idx, &self.idx_labels) {
             DataSource::Idx { images: images.clone(), labels: labels.clone() }
         } else if let (Some(inputs), Some(targets)) = (&self.npy, &self.npy_targets) {
@@ -161,6 +187,7 @@ impl Data {
             DataSource::Builtin(name) => PathBuf::from(name),
             DataSource::Csv(path)
             | DataSource::Npz(path)
+            | DataSource::Text { path, .. }
             | DataSource::Idx { images: path, .. }
             | DataSource::Npy { inputs: path, .. } => path,
         };

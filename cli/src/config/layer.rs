@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum LayerKind {
     /// y = W x + b on the last axis.
     Linear,
+    /// y_k = uᵀ W_k v + b_k of two layers.
+    Bilinear,
     /// Convolution of images.
     Conv2d,
     /// A function of each unit.
@@ -59,6 +61,7 @@ impl LayerKind {
     pub fn name(self) -> &'static str {
         match self {
             LayerKind::Linear => "linear",
+            LayerKind::Bilinear => "bilinear",
             LayerKind::Conv2d => "conv2d",
             LayerKind::Activation => "activation",
             LayerKind::MaxPool2d => "max-pool2d",
@@ -90,6 +93,7 @@ impl LayerKind {
         match self {
             // `units` of the last layer come from the data.
             LayerKind::Linear => (&[], &["units", "bias", "init", "shares"]),
+            LayerKind::Bilinear => (&["inputs", "units"], &["bias", "init", "shares"]),
             LayerKind::Conv2d => {
                 (&["channels", "kernel"], &["stride", "padding", "dilation", "groups", "bias", "init", "shares"])
             }
@@ -99,7 +103,8 @@ impl LayerKind {
             LayerKind::GroupNorm => (&["groups"], &["eps", "shares"]),
             LayerKind::BatchNorm => (&[], &["eps", "momentum", "statistics"]),
             LayerKind::Attention => (&["heads"], &["causal", "init", "shares"]),
-            LayerKind::Embedding => (&["vocabulary", "width"], &["init", "shares"]),
+            // `vocabulary` may come from the data.
+            LayerKind::Embedding => (&["width"], &["vocabulary", "init", "shares"]),
             LayerKind::Positional => (&["length"], &["init", "shares"]),
             LayerKind::Reshape => (&["shape"], &[]),
             LayerKind::Permute => (&["axes"], &[]),
@@ -158,10 +163,10 @@ pub struct Layer {
     /// An earlier layer whose parameters it uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shares: Option<String>,
-    /// linear: outputs. May be left out in the last linear layer, where the data decide.
+    /// linear, bilinear: outputs. May be left out in the last linear layer, where the data decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub units: Option<usize>,
-    /// linear, conv2d: whether b is there. Default true.
+    /// linear, bilinear, conv2d: whether b is there. Default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bias: Option<bool>,
     /// How W starts, e.g. `"he-normal"` or `"normal(0.02)"`.
@@ -203,7 +208,7 @@ pub struct Layer {
     /// attention: whether tokens see only earlier ones. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub causal: Option<bool>,
-    /// embedding: rows of the table.
+    /// embedding: rows of the table. Absent: the data's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vocabulary: Option<usize>,
     /// embedding: its columns.

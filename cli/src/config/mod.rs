@@ -27,7 +27,10 @@ pub use data::{Data, DataSource, Part, Standardize, Task};
 pub use layer::{BatchStatistics, Layer, LayerKind, Pair};
 pub use model::Model;
 pub use source::Override;
-pub use train::{EarlyStopping, L2, L2Scope, Loss, LossKind, Optimizer, OptimizerKind, Schedule, ScheduleKind, Train};
+pub use train::{
+    Balanced, ClassWeights, EarlyStopping, L2, L2Scope, Loss, LossKind, Optimizer, OptimizerKind, Schedule,
+    ScheduleKind, Train,
+};
 
 use crate::error::{Failure, Result};
 use source::Source;

@@ -11,6 +11,8 @@ out = "runs/mine"
 [data]
 name = "digits"
 csv = "my.csv"
+text = "novel.txt"
+context = 32
 idx = "images.idx"
 idx_labels = "labels.idx"
 npy = "x.npy"
@@ -18,12 +20,23 @@ npy_targets = "y.npy"
 npz = "my.npz"
 target = "y"
 inputs = "x"
+weights = "weight"
 task = "classification"
 validation = 0.1
 test = 0.2
 standardize = "zscore"
 limit = 1000
 [model]
+name = "resnet-8"
+width = 16
+depth = 2
+norm = "batch"
+skips = true
+heads = 4
+patch = 4
+kernel = 3
+bottleneck = 8
+merge = "bilinear"
 input = [1, 8, 8]
 hidden = [32, 32]
 activation = "tanh"
@@ -60,6 +73,8 @@ start = 1.0
 rate = 0.1
 [loss]
 kind = "mse"
+smoothing = 0.1
+class_weights = "balanced"  # or [1.0, 2.0]
 l2 = { lambda = 1e-4 }
 [loss.l2]
 lambda = 1e-4

@@ -50,16 +50,60 @@ impl Override {
 
 /// What setting a key of a section on the command line removes from what the file gives there: options that exclude
 /// each other. The command line wins, as it does for a single key.
-const REPLACES: [(&str, &str, &[&str]); 9] = [
+const REPLACES: [(&str, &str, &[&str]); 11] = [
     ("snapshots", "count", &["epochs"]),
     ("snapshots", "epochs", &["count"]),
-    ("model", "layers", &["hidden", "activation", "init", "bias"]),
-    ("model", "hidden", &["layers"]),
-    ("data", "name", &["csv", "idx", "idx_labels", "npy", "npy_targets", "npz", "target", "inputs"]),
-    ("data", "csv", &["name", "idx", "idx_labels", "npy", "npy_targets", "npz", "target", "inputs"]),
-    ("data", "idx", &["name", "csv", "npy", "npy_targets", "npz", "target", "inputs"]),
-    ("data", "npy", &["name", "csv", "idx", "idx_labels", "npz", "target", "inputs"]),
-    ("data", "npz", &["name", "csv", "idx", "idx_labels", "npy", "npy_targets", "target"]),
+    (
+        "model",
+        "layers",
+        &[
+            "hidden",
+            "activation",
+            "init",
+            "bias",
+            "name",
+            "width",
+            "depth",
+            "norm",
+            "skips",
+            "heads",
+            "patch",
+            "kernel",
+            "bottleneck",
+            "merge",
+        ],
+    ),
+    (
+        "model",
+        "hidden",
+        &["layers", "name", "width", "depth", "norm", "skips", "heads", "patch", "kernel", "bottleneck", "merge"],
+    ),
+    (
+        "model",
+        "name",
+        &[
+            "layers",
+            "hidden",
+            "activation",
+            "init",
+            "bias",
+            "width",
+            "depth",
+            "norm",
+            "skips",
+            "heads",
+            "patch",
+            "kernel",
+            "bottleneck",
+            "merge",
+        ],
+    ),
+    ("data", "name", &["text", "context", "csv", "idx", "idx_labels", "npy", "npy_targets", "npz", "target", "inputs"]),
+    ("data", "csv", &["text", "context", "name", "idx", "idx_labels", "npy", "npy_targets", "npz", "target", "inputs"]),
+    ("data", "idx", &["text", "context", "name", "csv", "npy", "npy_targets", "npz", "target", "inputs"]),
+    ("data", "npy", &["text", "context", "name", "csv", "idx", "idx_labels", "npz", "target", "inputs"]),
+    ("data", "text", &["name", "csv", "idx", "idx_labels", "npy", "npy_targets", "npz", "target", "inputs"]),
+    ("data", "npz", &["text", "context", "name", "csv", "idx", "idx_labels", "npy", "npy_targets", "target"]),
 ];
 
 /// Keys where a name is short for a table with that `kind`.

@@ -15,7 +15,7 @@ use super::Precision;
 pub enum LossKind {
     /// Softmax and cross-entropy, for classification.
     CrossEntropy,
-    /// ½ ‖y − t‖², for regression.
+    /// (1/C) Σ (y − t)², the mean over the outputs, for regression.
     Mse,
     /// Logistic loss of one output, for two classes.
     Bce,
@@ -43,14 +43,43 @@ pub struct L2 {
 }
 
 /// Section `[loss]`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Loss {
     /// Absent: cross-entropy for classification, mse for regression.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<LossKind>,
+    /// cross-entropy: label smoothing, from 0 to below 1.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub smoothing: f64,
+    /// cross-entropy: a factor for each class, or `"balanced"` for those that give every class the same share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_weights: Option<ClassWeights>,
     /// The penalty.
     pub l2: L2,
+}
+
+fn is_zero(x: &f64) -> bool {
+    *x == 0.0
+}
+
+/// How much the samples of each class count. Factors are scaled so that their mean over the training samples is 1, as in
+/// PyTorch's mean.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ClassWeights {
+    /// `"balanced"`: in inverse proportion to the samples of the class.
+    Named(Balanced),
+    /// A factor for each class.
+    Each(Vec<f64>),
+}
+
+/// The one name of class weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Balanced {
+    /// In inverse proportion to the samples of the class.
+    Balanced,
 }
 
 /// Which optimiser.

@@ -1,36 +1,48 @@
 //! From the `[model]` of a config to a network's description.
 
 use eigenlens_linalg::Real;
+use eigenlens_nets::data::Dataset;
 use eigenlens_nets::init::Init;
-use eigenlens_nets::spec::{LayerKind as Kind, LayerSpec, Penalty, Scope, Statistics, Window};
+use eigenlens_nets::spec::{
+    EPS, LayerKind as Kind, LayerSpec, MOMENTUM, Penalty, Scope, Statistics, Weighting, Window,
+};
+use eigenlens_nets::zoo::Task;
 use eigenlens_nets::{Loss, Model, ModelSpec};
 
 use super::setup::failure;
 use crate::config::{BatchStatistics, Config, L2Scope, Layer, LayerKind, Pair};
 use crate::error::{Failure, Result};
 
-/// PyTorch's ε of all norms, and its share of a new batch in running averages.
-const EPS: f64 = 1e-5;
-const MOMENTUM: f64 = 0.1;
-
-/// The network of a config for data of so many features and outputs.
+/// The network of a config for these data.
 ///
 /// # Errors
 /// Layers that don't fit each other or the data.
-pub fn network(config: &Config, features: usize, outputs: usize, loss: Loss) -> Result<ModelSpec> {
-    let input = config.model.input.clone().unwrap_or_else(|| vec![features]);
+pub fn network(config: &Config, data: &Dataset, outputs: usize, loss: Loss, weighting: Weighting) -> Result<ModelSpec> {
+    let (features, vocabulary) = (data.features, data.vocabulary);
+    let named = config.model.named();
+    let plain = || if named.is_some() { data.input_shape.clone() } else { vec![features] };
+    let input = config.model.input.clone().unwrap_or_else(plain);
     if input.iter().product::<usize>() != features {
         return Err(Failure::new(format!("`model.input` is {input:?}, and a sample has {features} features"))
             .hint("its extents must multiply to the number of features"));
     }
-    let mut count = 0;
-    let layers = config.model.expand(outputs);
-    let layers = layers.into_iter().map(|l| layer(l, outputs, &mut count)).collect::<Result<Vec<_>>>()?;
+    let layers = match named {
+        Some(named) => {
+            let (family, options) = named.map_err(|(_, e)| failure(e))?;
+            family.layers(&options, &Task { input: input.clone(), vocabulary, outputs }).map_err(failure)?
+        }
+        None => {
+            let mut count = 0;
+            let layers = config.model.expand(outputs);
+            layers.into_iter().map(|l| layer(l, outputs, vocabulary, &mut count)).collect::<Result<Vec<_>>>()?
+        }
+    };
     let l2 = config.loss.l2;
     let scope = if l2.scope == L2Scope::All { Scope::All } else { Scope::Weights };
     let penalty = (l2.lambda != 0.0).then_some(Penalty { lambda: l2.lambda, scope });
-    let spec = ModelSpec { input, layers, loss, penalty };
-    let has = built::<f64>(&spec)?.outputs();
+    let spec = ModelSpec { weighting, penalty, ..ModelSpec::new(&input, layers, loss) };
+    let model = built::<f64>(&spec)?;
+    let has = if loss == Loss::CrossEntropy { model.classes() } else { model.outputs() };
     if has != outputs {
         return Err(Failure::new(format!("the network has {has} outputs, the data need {outputs}"))
             .hint(format!("give the last linear layer {outputs} units, or leave its units out")));
@@ -43,7 +55,7 @@ fn built<T: Real>(spec: &ModelSpec) -> Result<Model<T>> {
 }
 
 /// One layer; `count` counts the linear layers, which are called `fc1`, `fc2`, … if they have no name.
-fn layer(l: Layer, outputs: usize, count: &mut usize) -> Result<LayerSpec> {
+fn layer(l: Layer, outputs: usize, vocabulary: Option<usize>, count: &mut usize) -> Result<LayerSpec> {
     let init = l.init.as_deref().map(|text| text.parse::<Init>().and_then(|i| i.check().map(|()| i)));
     let init = init.transpose().map_err(failure)?;
     let pair = |pair: Option<Pair>, default: [usize; 2]| pair.map_or(default, Pair::get);
@@ -59,6 +71,7 @@ fn layer(l: Layer, outputs: usize, count: &mut usize) -> Result<LayerSpec> {
     let given = |n: Option<usize>| n.unwrap_or(0);
     let kind = match l.kind {
         LayerKind::Linear => Kind::Linear { units: l.units.unwrap_or(outputs), bias },
+        LayerKind::Bilinear => Kind::Bilinear { units: given(l.units), bias },
         LayerKind::Conv2d => {
             Kind::Conv2d { channels: given(l.channels), window: window([1; 2]), groups: l.groups.unwrap_or(1), bias }
         }
@@ -80,7 +93,13 @@ fn layer(l: Layer, outputs: usize, count: &mut usize) -> Result<LayerSpec> {
             },
         },
         LayerKind::Attention => Kind::Attention { heads: given(l.heads), causal: l.causal.unwrap_or(false) },
-        LayerKind::Embedding => Kind::Embedding { vocabulary: given(l.vocabulary), width: given(l.width) },
+        LayerKind::Embedding => {
+            let vocabulary = l.vocabulary.or(vocabulary).ok_or_else(|| {
+                Failure::new("an embedding has no `vocabulary`, and the data are no indices")
+                    .hint("say how many indices there are, or take data.text")
+            })?;
+            Kind::Embedding { vocabulary, width: given(l.width) }
+        }
         LayerKind::Positional => Kind::Positional { length: given(l.length) },
         LayerKind::Softmax => Kind::Softmax,
         LayerKind::MeanTokens => Kind::MeanTokens,

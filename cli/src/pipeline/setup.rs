@@ -11,6 +11,7 @@ use eigenlens_nets::train::TrainOptions;
 use eigenlens_nets::{Loss, ModelSpec, Samples};
 
 use super::network::network;
+use super::weighting::weighting;
 use crate::config::{self, Config, DataSource, LossKind, OptimizerKind, Part, ScheduleKind, Standardize, Task};
 use crate::error::{Failure, Result};
 use crate::results::DatasetSummary;
@@ -49,13 +50,13 @@ pub struct Setup {
 fn hash(data: &Dataset) -> String {
     let origin = Origin::of_data().numbers(&data.x);
     let origin = match &data.targets {
-        Targets::Classes { labels, names } => names
+        Targets::Classes { labels, names } | Targets::Sequences { labels, names, .. } => names
             .iter()
             .fold(origin, |o, name| o.text(name))
             .numbers(&labels.iter().map(|&l| f64::from(l)).collect::<Vec<_>>()),
         Targets::Values { values, .. } => origin.numbers(values),
     };
-    origin.hash()
+    data.weights.iter().fold(origin, |o, w| o.numbers(w)).hash()
 }
 
 fn load(config: &Config) -> Result<Dataset> {
@@ -69,6 +70,7 @@ fn load(config: &Config) -> Result<Dataset> {
         DataSource::Csv(path) => {
             Source::Csv { path, test: None, target: TargetSpec { column: d.target.clone(), task, classes: None } }
         }
+        DataSource::Text { path, context } => Source::Text { path, context, test: d.test },
         DataSource::Idx { images, labels } => {
             Source::Idx { images, labels, test: None, target: TargetSpec { column: None, task, classes: None } }
         }
@@ -83,7 +85,11 @@ fn load(config: &Config) -> Result<Dataset> {
             target: TargetSpec { column: None, task, classes: None },
         },
     };
-    data::load(&source).map_err(failure)
+    let mut data = data::load(&source).map_err(failure)?;
+    if let Some(column) = &d.weights {
+        data.weigh_by(column).map_err(failure)?;
+    }
+    Ok(data)
 }
 
 /// What the targets of the user's own data were taken for, to be said aloud: one odd label changes the task or the outputs.
@@ -107,6 +113,7 @@ fn taken_as(config: &Config, data: &Dataset) -> Result<Option<String>> {
                 "targets taken as numbers (regression){because}; data.task = \"classification\" says otherwise"
             )))
         }
+        Targets::Sequences { names, .. } => Ok(own.then(|| format!("{} different characters", names.len()))),
         Targets::Classes { labels, names } => {
             let count = |c: usize| labels.iter().filter(|&&l| l as usize == c).count();
             let classes: Vec<String> =
@@ -142,7 +149,7 @@ fn because(config: &Config, values: &[f64]) -> String {
 fn fixed_test(config: &Config, data: &Dataset) -> Option<String> {
     let (own, share) = (data.test_part().len(), config.data.test);
     // The default is no wish.
-    let asked = share != config::Data::default().test;
+    let asked = share != config::Data::default().test && config.data.text.is_none();
     (own > 0 && asked)
         .then(|| format!("data.test = {share} is not used: {} brings its own test part of {own} rows", data.name))
 }
@@ -190,14 +197,15 @@ pub fn setup(config: &Config) -> Result<Setup> {
         _ => rows.clone(),
     };
     let over = format!("{} {part} samples", looked_at.len());
-    let spec = network(config, data.features, outputs, loss)?;
+    let weighting = weighting(config, &data, &parts.train, loss)?;
+    let spec = network(config, &data, outputs, loss, weighting)?;
     let of_files = !matches!(config.data.source(), DataSource::Builtin(_));
     let info = match config.data.source() {
         DataSource::Builtin(name) => data::info(&name).ok(),
         _ => None,
     };
     let class_names = match &data.targets {
-        Targets::Classes { names, .. } => names.clone(),
+        Targets::Classes { names, .. } | Targets::Sequences { names, .. } => names.clone(),
         Targets::Values { .. } => Vec::new(),
     };
     Ok(Setup {

@@ -24,6 +24,7 @@ impl Shrunken {
             let spec = model.spec();
             let mut small = spec.clone();
             small.input[0] = spec.input[0].min(width);
+            small.weighting.classes.truncate(width);
             for layer in &mut small.layers {
                 if let LayerKind::Linear { units, .. } = &mut layer.kind {
                     *units = (*units).min(width);
@@ -80,5 +81,5 @@ fn shrunken_samples(model: &Model<f64>, small: &Model<f64>, samples: &Samples) -
                 .collect()
         }
     };
-    Samples { n, x, y }
+    Samples { n, x, y, w: Vec::new() }
 }

@@ -19,7 +19,12 @@ pub(super) fn spread(model: &Model<f64>, samples: &Samples, rows: usize) -> Samp
     let pick = |from: &[f64], width: usize| -> Vec<f64> {
         (0..n).flat_map(|i| from[i * samples.n / n * width..][..width].iter().copied()).collect()
     };
-    Samples { n, x: pick(&samples.x, features), y: pick(&samples.y, targets) }
+    Samples {
+        n,
+        x: pick(&samples.x, features),
+        y: pick(&samples.y, targets),
+        w: if samples.w.is_empty() { Vec::new() } else { pick(&samples.w, 1) },
+    }
 }
 
 /// Where the network is checked.

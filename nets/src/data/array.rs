@@ -126,6 +126,7 @@ pub(crate) fn dataset(
         test_start,
         max_value,
         vocabulary: None,
+        weights: None,
     };
     set.validate()?;
     Ok(set)

@@ -60,6 +60,7 @@ pub(crate) fn read(
         test_start: test_file.is_some().then_some(train_rows),
         max_value: None,
         vocabulary: None,
+        weights: None,
     };
     set.validate()?;
     Ok(set)

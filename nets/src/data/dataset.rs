@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io::{self, Write};
 use std::ops::Range;
 
-use super::error::DataError;
+use super::error::{DataError, name_hint, quoted};
 
 /// Largest number of input values (rows × features) of a data set: 2 GiB as f64.
 ///
@@ -151,6 +151,8 @@ pub struct Dataset {
     pub max_value: Option<f64>,
     /// For inputs that are indices (characters): how many there are.
     pub vocabulary: Option<usize>,
+    /// How much each row counts in the loss, if not all count the same.
+    pub weights: Option<Vec<f64>>,
 }
 
 impl Dataset {
@@ -261,6 +263,39 @@ impl Dataset {
         Ok(())
     }
 
+    /// Takes a column out of the inputs and makes it the weights of the rows.
+    ///
+    /// # Errors
+    /// No such column, no other column, or a weight that is negative; the first row where that is.
+    pub fn weigh_by(&mut self, column: &str) -> Result<(), DataError> {
+        let invalid = |problem: String, hint| DataError::Invalid { name: self.name.clone(), problem, hint };
+        let at = self.feature_names.iter().position(|n| n == column).ok_or_else(|| DataError::Format {
+            file: self.name.clone(),
+            problem: format!("there is no column {} to take as weights", quoted(column)),
+            hint: name_hint("columns", column, &self.feature_names),
+        })?;
+        if self.features == 1 || self.input_shape.len() > 1 {
+            let problem = format!("{column:?} is no column of a table with others");
+            return Err(invalid(problem, "weights are a column beside the features"));
+        }
+        let weights: Vec<f64> = self.x.iter().skip(at).step_by(self.features).copied().collect();
+        if let Some(row) = weights.iter().position(|w| *w < 0.0) {
+            let problem = format!("row {row} (from 0) has the weight {}", weights[row]);
+            return Err(invalid(problem, "weights are 0 or more"));
+        }
+        if weights.iter().all(|w| *w == 0.0) {
+            return Err(invalid("every row has the weight 0".to_owned(), "give some rows a weight above 0"));
+        }
+        let mut place = 0..;
+        let features = self.features;
+        self.x.retain(|_| place.next().is_some_and(|i: usize| i % features != at));
+        self.feature_names.remove(at);
+        self.features -= 1;
+        self.input_shape = vec![self.features];
+        self.weights = Some(weights);
+        self.validate()
+    }
+
     /// Classification or regression.
     pub fn task(&self) -> Task {
         self.targets.task()
@@ -311,6 +346,7 @@ impl Dataset {
             test_start: None,
             max_value: self.max_value,
             vocabulary: self.vocabulary,
+            weights: self.weights.as_ref().map(|w| gather(w, 1, rows)),
         }
     }
 
@@ -409,6 +445,7 @@ pub(crate) mod tests {
             test_start: None,
             max_value: None,
             vocabulary: None,
+            weights: None,
         }
     }
 
@@ -519,5 +556,22 @@ pub(crate) mod tests {
             labels[3] = 1;
         }
         assert_eq!(double.duplicate_rows(), 1);
+    }
+
+    #[test]
+    fn a_column_can_be_the_weights() {
+        let mut set = values(4, 3);
+        let (x, column) = (set.x.clone(), set.feature_names[1].clone());
+        set.x.iter_mut().skip(1).step_by(3).for_each(|w| *w = w.abs());
+        let weights: Vec<f64> = x.iter().skip(1).step_by(3).map(|w| w.abs()).collect();
+        set.weigh_by(&column).unwrap();
+        assert_eq!((set.features, set.weights.clone()), (2, Some(weights.clone())));
+        assert_eq!(set.row(2), [x[6], x[8]]);
+        assert_eq!(set.subset(&[3, 0]).weights, Some(vec![weights[3], weights[0]]));
+        let mut bad = values(4, 3);
+        bad.x[4] = -1.0;
+        let text = bad.weigh_by(&column).unwrap_err().to_string();
+        assert!(text.contains("row 1 (from 0) has the weight -1"), "{text}");
+        assert!(values(4, 3).weigh_by("nobody").unwrap_err().to_string().contains("there is no column"));
     }
 }

@@ -64,6 +64,7 @@ pub(crate) fn read(name: &str, mut input: Input, context: usize, test: f64) -> R
         test_start: (1..rows).contains(&test_rows).then(|| rows - test_rows),
         max_value: None,
         vocabulary: Some(known.len()),
+        weights: None,
     };
     set.validate()?;
     Ok(set)

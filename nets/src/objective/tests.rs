@@ -14,7 +14,7 @@ fn samples(n: usize, inputs: usize, outputs: usize, loss: Loss) -> Samples {
         Loss::Mse => (0..n * outputs).map(|i| value(3 * i + 1)).collect(),
         Loss::Bce => (0..n * outputs).map(|i| f64::from(u8::from(i % 3 == 0))).collect(),
     };
-    Samples { n, x: (0..n * inputs).map(value).collect(), y }
+    Samples { n, x: (0..n * inputs).map(value).collect(), y, w: vec![] }
 }
 
 fn spec(activation: Activation, loss: Loss) -> ModelSpec {
@@ -234,7 +234,7 @@ fn unfit_samples_are_refused_with_what_to_do() {
     let model = Model::<f64>::new(&spec(Activation::Tanh, Loss::CrossEntropy)).unwrap();
     let good = samples(4, 4, 3, Loss::CrossEntropy);
     let refuse = |s: Samples| s.check(&model).unwrap_err().to_string();
-    assert!(refuse(Samples { n: 0, x: vec![], y: vec![] }).contains("no samples"));
+    assert!(refuse(Samples { n: 0, x: vec![], y: vec![], w: vec![] }).contains("no samples"));
     assert!(refuse(samples(4, 5, 3, Loss::CrossEntropy)).contains("set the network's input width to 5"));
     assert!(refuse(Samples { y: vec![0.0, 1.0, 3.0, 0.0], ..good.clone() }).contains("sample 2 has the label 3"));
     let mut nan = good.clone();
@@ -290,7 +290,12 @@ fn products_of_every_kind_of_layer_are_differences_of_gradients() {
         let n = 6;
         let index = features == 5;
         let x = |i: usize| if index { ((i * 5 + i / 3) % 7) as f64 } else { ((i * 37 + 11) % 101) as f64 / 50.0 - 1.0 };
-        let samples = Samples { n, x: (0..n * features).map(x).collect(), y: (0..n).map(|i| (i % 3) as f64).collect() };
+        let samples = Samples {
+            n,
+            x: (0..n * features).map(x).collect(),
+            y: (0..n).map(|i| (i % 3) as f64).collect(),
+            w: vec![],
+        };
         let mut objective =
             Objective::new(&model, &samples, Reduction::Mean, Order::Second, Cut { rows: Some(4), groups: Some(2) })
                 .unwrap();
@@ -331,7 +336,7 @@ fn labels_are_held_against_the_classes_of_a_position() {
     let layers = vec![LayerSpec::linear("head", 3, true, Init::LecunNormal)];
     let spec = ModelSpec::new(&[4, 2], layers, Loss::CrossEntropy);
     let model = Model::<f64>::new(&spec).unwrap();
-    let mut samples = Samples { n: 2, x: vec![0.5; 16], y: vec![0.0, 1.0, 2.0, 0.0, 1.0, 2.0, 0.0, 1.0] };
+    let mut samples = Samples { n: 2, x: vec![0.5; 16], y: vec![0.0, 1.0, 2.0, 0.0, 1.0, 2.0, 0.0, 1.0], w: vec![] };
     samples.check(&model).unwrap();
     samples.y[6] = 3.0;
     assert_eq!(samples.check(&model), Err(SampleError::Label { row: 1, label: 3.0, classes: 3 }));
@@ -346,8 +351,56 @@ fn one_sample_has_no_batch_statistics() {
     ];
     let spec = ModelSpec::new(&[2], layers, Loss::Mse);
     let model = Model::<f64>::new(&spec).unwrap();
-    let samples = Samples { n: 1, x: vec![0.5; 2], y: vec![0.0; 3] };
+    let samples = Samples { n: 1, x: vec![0.5; 2], y: vec![0.0; 3], w: vec![] };
     let error =
         Objective::new(&model, &samples, Reduction::Mean, Order::Second, Cut::default()).map(|_| ()).unwrap_err();
     assert_eq!(error, SampleError::TooFew { layer: "bn".into(), least: 2, samples: 1 });
+}
+
+#[test]
+fn a_sample_of_weight_two_is_a_sample_twice() {
+    let spec = spec(Activation::Tanh, Loss::CrossEntropy);
+    let model = Model::<f64>::new(&spec).unwrap();
+    let once = samples(5, model.features(), model.classes(), Loss::CrossEntropy);
+    let (features, targets) = (model.features(), model.target_size());
+    let rows = [0, 1, 1, 2, 3, 3, 3, 4];
+    let pick = |from: &[f64], width: usize| -> Vec<f64> {
+        rows.iter().flat_map(|r| from[r * width..][..width].to_vec()).collect()
+    };
+    let repeated = Samples { n: 8, x: pick(&once.x, features), y: pick(&once.y, targets), w: vec![] };
+    // Weights of mean 1 in the proportions 1 : 2 : 1 : 3 : 1.
+    let weighted = Samples { w: [1.0, 2.0, 1.0, 3.0, 1.0].map(|w| w * 5.0 / 8.0).to_vec(), ..once };
+    let theta = model.init(3);
+    let run = |samples: &Samples| {
+        let mut o = Objective::new(&model, samples, Reduction::Mean, Order::Second, Cut::default()).unwrap();
+        let loss = o.linearize_with_gradient(&theta);
+        let params = model.graph().params();
+        let plan = o.plan(params, params, Kind::Hessian).unwrap();
+        let x: Vec<f64> = (0..model.len()).map(|i| (i as f64).sin()).collect();
+        let mut y = vec![0.0; model.len()];
+        o.product(&plan, 1, &x, &mut y);
+        [vec![loss], o.gradient().to_vec(), y].concat()
+    };
+    let (a, b) = (run(&weighted), run(&repeated));
+    let size = b.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+    assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 1e-14 * size), "{a:?} {b:?}");
+    let refuse = |w: Vec<f64>| Samples { w, ..weighted.clone() }.check(&model).unwrap_err().to_string();
+    assert!(refuse(vec![1.0; 4]).contains("weights are finite and not negative, one per sample"));
+    assert!(refuse(vec![1.0, -1.0, 1.0, 1.0, 1.0]).contains("sample 1 of 5 has the weight -1"));
+}
+
+#[test]
+fn an_index_beyond_the_table_of_an_embedding_is_refused_by_name() {
+    let layers = vec![
+        LayerSpec::new("table", LayerKind::Embedding { vocabulary: 3, width: 2 }),
+        LayerSpec::new("", LayerKind::Flatten),
+        LayerSpec::linear("out", 2, true, Init::Pytorch),
+    ];
+    let model = Model::<f64>::new(&ModelSpec::new(&[2], layers, Loss::CrossEntropy)).unwrap();
+    let samples = |x: f64| Samples { n: 1, x: vec![0.0, x], y: vec![1.0], w: vec![] };
+    assert!(samples(2.0).check(&model).is_ok());
+    for x in [3.0, -1.0, 0.5] {
+        let text = samples(x).check(&model).unwrap_err().to_string();
+        assert!(text.contains(&format!("sample 0 has the value {x}, and `table` reads indices below 3")), "{text}");
+    }
 }

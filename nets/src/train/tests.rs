@@ -235,6 +235,6 @@ fn the_accuracy_of_sequences_is_that_of_their_positions() {
     let mut state = model.start(0);
     state.theta.copy_from_slice(&[-1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
     let x = [1.0, -1.0, 1.0, -1.0, 1.0, 1.0, -1.0, -1.0].iter().flat_map(|&v| [v, 0.3]).collect();
-    let samples = Samples { n: 2, x, y: vec![2.0, 0.0, 2.0, 1.0, 2.0, 2.0, 0.0, 1.0] };
+    let samples = Samples { n: 2, x, y: vec![2.0, 0.0, 2.0, 1.0, 2.0, 2.0, 0.0, 1.0], w: vec![] };
     assert_eq!(Evaluator::new(&model, &samples).unwrap().score(&state).accuracy, Some(0.75));
 }

@@ -19,7 +19,7 @@ fn halving() -> Window {
 pub(super) fn lenet(s: &Sizes, task: &Task) -> Result<Vec<LayerSpec>, ZooError> {
     let [_, h, w] = s.family.image(task)?;
     let size = |of: usize| (of * s.width).div_ceil(6);
-    if s.kernel % 2 == 0 {
+    if s.kernel.is_multiple_of(2) {
         return Err(s.family.refuse("kernel", format!("must be odd, to keep the size of the image, is {}", s.kernel)));
     }
     let least = 2 * (s.kernel + 1);

@@ -3,8 +3,10 @@
 use eigenlens_nets::Activation;
 use eigenlens_nets::init::Init;
 use eigenlens_nets::options::OptionError;
+use eigenlens_nets::zoo::ZooError;
 
 use super::Check;
+use crate::config::model::Named;
 use crate::config::{Layer, LayerKind};
 use crate::error::Result;
 
@@ -44,6 +46,13 @@ impl Check<'_> {
 
     pub(super) fn model(&self) -> Result<()> {
         let m = &self.config.model;
+        if let Some(named) = m.named() {
+            return self.named(named);
+        }
+        for (option, given) in m.sizes() {
+            let remedy = "it goes with a name, for example model.name = \"residual-mlp\"";
+            self.foreign(given, &format!("model.{option}"), "a model without `name`", remedy)?;
+        }
         if let Some(layers) = &m.layers {
             let short = [
                 ("model.hidden", m.hidden.is_some()),
@@ -66,6 +75,29 @@ impl Check<'_> {
             self.initialiser("model.init", name)?;
         }
         Ok(())
+    }
+
+    fn named(&self, named: Named) -> Result<()> {
+        let m = &self.config.model;
+        for (key, given) in [("hidden", m.hidden.is_some()), ("layers", m.layers.is_some()), ("bias", m.bias.is_some())]
+        {
+            self.foreign(given, &format!("model.{key}"), "a model given by `name`", "keep one of the two")?;
+        }
+        let (family, options) = match named {
+            Ok(known) => known,
+            Err((key, e)) => return self.option::<()>(&format!("model.{key}"), Err(e)),
+        };
+        match family.complete(&options) {
+            Ok(_) => Ok(()),
+            Err(e) => {
+                let (ZooError::Foreign { option, .. } | ZooError::Option { option, .. }) = &e else {
+                    return Err(self.fail("model.name", e.to_string()));
+                };
+                let text = e.to_string();
+                let (what, hint) = text.split_once("; ").unwrap_or((&text, "see `eigenlens models`"));
+                Err(self.fail(&format!("model.{option}"), what).hint(hint))
+            }
+        }
     }
 
     /// Refuses options that a type doesn't have, and asks for those that it needs.

@@ -44,6 +44,7 @@ fn batches<'s>(mut s: Subject<'s>, weight: fn(usize, usize, f64) -> f64) -> Subj
                 n,
                 x: all.x[at * features..(at + n) * features].to_vec(),
                 y: all.y[at * targets..(at + n) * targets].to_vec(),
+                w: Vec::new(),
             }
         })
         .collect();

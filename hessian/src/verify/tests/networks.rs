@@ -105,7 +105,7 @@ fn attention(each: bool) -> (Model<f64>, Samples) {
     let index = |i: usize, of: usize| ((i * 37 + i / 5 * 11 + 3) % 101 % of) as f64;
     let x = (0..n * 5).map(|i| index(i, 7)).collect();
     let y = (0..n * model.target_size()).map(|i| index(3 * i + 1, 3)).collect();
-    (model, Samples { n, x, y })
+    (model, Samples { n, x, y, w: Vec::new() })
 }
 
 fn straight(model: &Model<f64>) -> Vec<&str> {
