@@ -120,7 +120,7 @@ fn show_plan(plan: &Plan, format: Format, width: usize) -> String {
         return serde_json::to_string_pretty(plan).expect("plain data have a JSON form") + "\n";
     }
     let mut table = Table::new()
-        .column("layer", Kind::Name, 255)
+        .column("block", Kind::Name, 255)
         .column("what", Kind::Name, 200)
         .column("p", Kind::Number, 254)
         .column("route", Kind::Text, 253)

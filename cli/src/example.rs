@@ -56,6 +56,7 @@ pub fn run() -> (RunResult, BTreeMap<String, Spectrum>) {
         train: last.train,
         validation: last.validation,
         test: last.test,
+        blocks: "layer".to_owned(),
         hessian_over: "1293 samples of the training part".into(),
         snapshots,
         notes: vec![],

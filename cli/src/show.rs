@@ -80,8 +80,9 @@ pub fn run(result: &RunResult, directory: &str, report: &str, format: Format, wi
             let mut text = format!("{}: {}\n\n", result.dataset.name, result.model.description);
             text.push_str(&over_training(result).render(width));
             if let Some(last) = result.last() {
-                text.push_str(&format!("\nLayers after epoch {}:\n\n", last.epoch));
-                text.push_str(&layers(last).render(width));
+                let blocks = if result.blocks == "layer" { "Layers" } else { "Blocks" };
+                text.push_str(&format!("\n{blocks} after epoch {}:\n\n", last.epoch));
+                text.push_str(&layers(last, &result.blocks).render(width));
             }
             for note in &result.notes {
                 text.push_str(&format!("note: {note}\n"));
@@ -127,8 +128,8 @@ fn over_training(result: &RunResult) -> Table {
     table
 }
 
-/// One row per layer.
-fn layers(snapshot: &Snapshot) -> Table {
+/// One row per layer, or per block of another kind.
+fn layers(snapshot: &Snapshot, kind: &str) -> Table {
     const COLUMNS: [(&str, u8); 8] = [
         ("lambda_max", 200),
         ("lambda_min", 190),
@@ -142,7 +143,7 @@ fn layers(snapshot: &Snapshot) -> Table {
     let there: Vec<_> =
         COLUMNS.into_iter().filter(|(key, _)| snapshot.layers.iter().any(|l| l.get(key).is_some())).collect();
     let mut table =
-        Table::new().column("layer", Kind::Name, 255).column("what", Kind::Name, 100).column("p", Kind::Number, 150);
+        Table::new().column(kind, Kind::Name, 255).column("what", Kind::Name, 100).column("p", Kind::Number, 150);
     for (key, importance) in &there {
         table = table.column(shown(key).map_or(*key, |s| s.symbol), Kind::Number, *importance);
     }

@@ -1,12 +1,14 @@
-//! How much curvature lies between layers: block norms ‖H_ℓm‖_F² and the share Φ that a blockwise picture leaves out.
+//! How much curvature lies between parts of θ: block norms ‖H_ℓm‖_F² and the share Φ that a blockwise picture leaves out.
 //!
-//! A probe z on layer m gives H_ℓm z for every layer ℓ in one product, and E‖H_ℓm z‖² = ‖H_ℓm‖_F². Diagonal and
+//! A probe z on part m gives H_ℓm z for every part ℓ in one product, and E‖H_ℓm z‖² = ‖H_ℓm‖_F². Diagonal and
 //! off-diagonal norms come from the *same* probes, so every estimate of Φ lies in [0, 1] (independent probes can leave it).
+
+use std::ops::Range;
 
 use eigenlens_linalg::Real;
 use eigenlens_linalg::probes::Distribution;
-use eigenlens_nets::Objective;
 use eigenlens_nets::objective::Kind;
+use eigenlens_nets::{Objective, Part};
 
 use crate::estimate::{Estimate, Quantity, jackknife_of_means};
 use crate::operator::Block;
@@ -16,7 +18,7 @@ use crate::operator::Block;
 pub struct CouplingOptions {
     /// Networks of at most this many parameters are done exactly, with all P unit vectors. Default 700.
     pub exact_max: usize,
-    /// Rademacher probes per layer otherwise. Default 30 (the number of arXiv 2604.11639).
+    /// Rademacher probes per part otherwise. Default 30 (the number of arXiv 2604.11639).
     pub probes: usize,
     /// Seed of the probes.
     pub seed: u64,
@@ -28,11 +30,18 @@ impl Default for CouplingOptions {
     }
 }
 
+impl CouplingOptions {
+    /// Products with columns confined to a part of p parameters, in a network of so many.
+    pub fn columns(&self, p: usize, parameters: usize) -> usize {
+        if parameters <= self.exact_max { p } else { self.probes }
+    }
+}
+
 /// Squared Frobenius norms of all blocks of the Hessian.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Coupling {
-    /// Names of the layers.
-    pub layers: Vec<String>,
+    /// Names of the parts.
+    pub parts: Vec<String>,
     /// `norms[l][m]` estimates ‖H_ℓm‖_F²; symmetric only within errors. Exact: `samples` is 0 and the error 0.
     pub norms: Vec<Vec<Estimate>>,
     /// Φ = 1 − Σ_ℓ ‖H_ℓℓ‖_F² / ‖H‖_F², named `phi`. 0 for a Hessian that vanishes.
@@ -51,24 +60,36 @@ impl Coupling {
     }
 }
 
-/// Block norms of the Hessian (or the Gauss–Newton matrix) and Φ.
+/// Block norms of the Hessian (or the Gauss–Newton matrix) between parts of θ that cover it, and Φ.
 ///
-/// Cost: K full products (columns confined to one layer each) per layer, or P in all when exact. Memory: P values per lane.
+/// Cost: K full products (columns confined to one part each) per part, or P in all when exact. Memory: P values
+/// per lane, and K values for each pair of parts unless exact.
 ///
+/// # Panics
+/// If the parts don't cover θ exactly once.
 /// # Sources
 /// Bolshim & Kugaevskikh, arXiv 2604.11639 (R, C and Φ in parameter space).
-pub fn coupling<T: Real>(objective: &Objective<'_, T>, kind: Kind, options: &CouplingOptions) -> Coupling {
+#[track_caller]
+pub fn coupling<T: Real>(
+    objective: &Objective<'_, T>,
+    parts: &[Part],
+    kind: Kind,
+    options: &CouplingOptions,
+) -> Coupling {
     let model = objective.model();
-    let layers = model.layers();
-    let count = layers.len();
-    let exact = model.len() <= options.exact_max;
-    // samples[l][m][k] = ‖H_lm z_k‖².
+    let (count, total) = (parts.len(), model.len());
+    let mut ranges: Vec<&Range<usize>> = parts.iter().flat_map(|p| &p.ranges).collect();
+    ranges.sort_by_key(|r| r.start);
+    let end = ranges.iter().try_fold(0, |end, r| (r.start == end).then_some(r.end));
+    assert_eq!(end, Some(total), "the parts cover θ exactly once");
+    let (exact, network) = (total <= options.exact_max, Part::network(model));
+    // samples[l][m][k] = ‖H_lm z_k‖²; of all unit vectors only the sum.
     let mut samples = vec![vec![Vec::new(); count]; count];
     let mut products = 0;
-    for (m, layer) in layers.iter().enumerate() {
-        let block = Block::between(objective, &layer.params, model.graph().params(), kind).expect("parameters");
-        let (p, total) = (layer.len(), model.len());
-        let columns = if exact { p } else { options.probes };
+    for (m, part) in parts.iter().enumerate() {
+        let block = Block::between_parts(objective, part, &network, kind);
+        let p = part.len();
+        let columns = options.columns(p, total);
         let lanes = eigenlens_linalg::LinearOperator::lanes(&block);
         products += columns;
         let (mut x, mut y) = (vec![0.0; lanes * p], vec![0.0; lanes * total]);
@@ -79,22 +100,27 @@ pub fn coupling<T: Real>(objective: &Objective<'_, T>, kind: Kind, options: &Cou
                 if exact {
                     x[first + i] = 1.0;
                 } else {
-                    // Each layer has its own probes: the same signs on two layers would correlate their norms.
+                    // Each part has its own probes: the same signs on two of them would correlate their norms.
                     let index = (m * options.probes + first + i) as u64;
                     Distribution::Rademacher.fill(options.seed, index, x);
                 }
             }
             block.multiply(k, &x[..k * p], &mut y[..k * total]);
             for y in y.chunks_exact(total).take(k) {
-                for (l, layer) in layers.iter().enumerate() {
-                    samples[l][m].push(y[layer.range.clone()].iter().map(|v| v * v).sum::<f64>());
+                for (samples, part) in samples.iter_mut().zip(parts) {
+                    let own = part.ranges.iter().flat_map(|r| &y[r.clone()]);
+                    let square = own.map(|v| v * v).sum::<f64>();
+                    match samples[m].last_mut() {
+                        Some(sum) if exact => *sum += square,
+                        _ => samples[m].push(square),
+                    }
                 }
             }
         }
     }
     let norms = samples.iter().map(|row| row.iter().map(|s| norm(s, exact)).collect()).collect();
     let phi = phi(&samples, exact);
-    Coupling { layers: layers.iter().map(|l| l.name.clone()).collect(), norms, phi, exact, products }
+    Coupling { parts: parts.iter().map(|p| p.name.clone()).collect(), norms, phi, exact, products }
 }
 
 fn norm(samples: &[f64], exact: bool) -> Estimate {
@@ -129,7 +155,7 @@ mod tests {
     fn exact_norms_are_those_of_the_dense_hessian() {
         for Case { name, model, samples } in cases() {
             let objective = linearized(&model, &samples);
-            let found = coupling(&objective, Kind::Hessian, &CouplingOptions::default());
+            let found = coupling(&objective, &model.layer_blocks(), Kind::Hessian, &CouplingOptions::default());
             let (p, dense) = (model.len(), to_dense(&Block::full(&objective, Kind::Hessian)));
             let mut diagonal = 0.0;
             for (l, a) in model.layers().iter().enumerate() {
@@ -158,10 +184,10 @@ mod tests {
         // Fixed seeds; of the 4 · 9 norms, a 3σ miss has probability below 0.1 in all.
         for Case { name, model, samples } in cases() {
             let objective = linearized(&model, &samples);
-            let exact = coupling(&objective, Kind::Hessian, &CouplingOptions::default());
+            let exact = coupling(&objective, &model.layer_blocks(), Kind::Hessian, &CouplingOptions::default());
             for seed in 0..3 {
                 let options = CouplingOptions { exact_max: 0, probes: 200, seed };
-                let found = coupling(&objective, Kind::Hessian, &options);
+                let found = coupling(&objective, &model.layer_blocks(), Kind::Hessian, &options);
                 assert!((0.0..=1.0).contains(&found.phi.value));
                 for l in 0..3 {
                     for m in 0..3 {
@@ -182,7 +208,7 @@ mod tests {
         let objective = linearized(&model, &samples);
         for seed in 0..20 {
             let options = CouplingOptions { exact_max: 0, probes: 2, seed };
-            let phi = coupling(&objective, Kind::Hessian, &options).phi.value;
+            let phi = coupling(&objective, &model.layer_blocks(), Kind::Hessian, &options).phi.value;
             assert!((0.0..=1.0).contains(&phi), "seed {seed}: {phi}");
         }
     }

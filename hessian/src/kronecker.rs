@@ -4,46 +4,57 @@
 //! M_n of all samples come from `out` products seeded at a, each touching only the layers above; the sum over samples is
 //! one matrix product of the pairs i ≤ j of M with the pairs a ≤ b of ẑ ẑᵀ.
 
+use std::ops::Range;
+
 use eigenlens_autodiff::Plan;
 use eigenlens_linalg::{Par, Real, View, Write, gemm};
 use eigenlens_nets::model::Layer;
 use eigenlens_nets::objective::Kind;
 use eigenlens_nets::spec::{LayerKind, Statistics};
-use eigenlens_nets::{Model, Objective};
+use eigenlens_nets::{Model, Objective, Part};
 use rayon::prelude::*;
+
+mod tile;
+
+pub use tile::Tile;
 
 /// What an exact dense block costs by either route, in multiply-adds, and what it holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
-    /// By Kronecker assembly.
+    /// By Kronecker assembly; infinite where there is no such structure.
     pub kronecker: f64,
     /// By p products with unit vectors.
     pub products: f64,
-    /// Bytes at the peak of the assembly, the block included.
+    /// Bytes at the peak of the cheaper one, the block included.
     pub bytes: f64,
 }
 
 impl Estimate {
-    /// For layer `index` of the objective's network.
-    pub fn new<T: Real>(objective: &Objective<'_, T>, index: usize) -> Self {
-        Estimate::of(objective.model(), objective.samples(), index)
+    /// For a part of the objective's network.
+    pub fn new<T: Real>(objective: &Objective<'_, T>, part: &Part) -> Self {
+        Estimate::of(objective.model(), objective.samples(), part)
     }
 
-    /// For layer `index` of a network on so many samples.
-    pub fn of<T: Real>(model: &Model<T>, samples: usize, index: usize) -> Self {
+    /// For a part of a network on so many samples.
+    pub fn of<T: Real>(model: &Model<T>, samples: usize, part: &Part) -> Self {
         let (layers, n) = (model.layers(), samples as f64);
         let above = |from: usize| layers[from..].iter().map(|l| l.work as f64).sum::<f64>() * n;
-        let layer = &layers[index];
-        let (d, out, p) = (z_len(layer) as f64, layer.outputs as f64, layer.len() as f64);
-        let (pairs_m, pairs_z) = (out * (out + 1.0) / 2.0, d * (d + 1.0) / 2.0);
-        let chunk = (CHUNK as f64).min(n);
-        if !holds(model, index) {
-            return Estimate { kronecker: f64::INFINITY, products: 2.0 * p * above(index), bytes: 8.0 * p * p };
-        }
-        Estimate {
-            kronecker: 2.0 * out * above(index + 1) + n * pairs_m * pairs_z,
-            products: 2.0 * p * above(index),
-            bytes: 8.0 * (n * pairs_m + chunk * (pairs_z + pairs_m) + pairs_m * pairs_z + p * p),
+        let p = part.len() as f64;
+        let start = part.ranges.first().map_or(0, |r| r.start);
+        let lowest = layers.partition_point(|l| l.range.end <= start);
+        let products = 2.0 * p * above(lowest);
+        match Tile::of(model, part).filter(|tile| holds(model, tile.layer)) {
+            None => Estimate { kronecker: f64::INFINITY, products, bytes: 8.0 * p * p },
+            Some(tile) => {
+                let (d, units) = (tile.z_len(&layers[tile.layer]) as f64, tile.units.len() as f64);
+                let (pairs_m, pairs_z) = (units * (units + 1.0) / 2.0, d * (d + 1.0) / 2.0);
+                let chunk = (CHUNK as f64).min(n);
+                Estimate {
+                    kronecker: 2.0 * units * above(tile.layer + 1) + n * pairs_m * pairs_z,
+                    products,
+                    bytes: 8.0 * (n * pairs_m + chunk * (pairs_z + pairs_m) + pairs_m * pairs_z + p * p),
+                }
+            }
         }
     }
 }
@@ -65,10 +76,6 @@ pub fn holds<T: Real>(model: &Model<T>, index: usize) -> bool {
 /// Samples whose pairs are formed at once: enough for an efficient product, few enough for memory.
 const CHUNK: usize = 512;
 
-fn z_len(layer: &Layer) -> usize {
-    layer.inputs + usize::from(layer.bias)
-}
-
 /// Place of the pair i ≤ j among the pairs of 0..n, ordered by i.
 fn pair(n: usize, i: usize, j: usize) -> usize {
     i * (2 * n - i + 1) / 2 + (j - i)
@@ -82,15 +89,25 @@ fn pair(n: usize, i: usize, j: usize) -> usize {
 /// If nothing was linearized with second order, or there is no such layer.
 #[track_caller]
 pub fn output_curvature<T: Real>(objective: &Objective<'_, T>, index: usize, kind: Kind) -> Vec<f64> {
+    curvature_between(objective, index, &(0..objective.model().layers()[index].outputs), kind)
+}
+
+/// The pairs of these outputs of [`output_curvature`].
+fn curvature_between<T: Real>(
+    objective: &Objective<'_, T>,
+    index: usize,
+    units: &Range<usize>,
+    kind: Kind,
+) -> Vec<f64> {
     let model = objective.model();
     let layer = &model.layers()[index];
-    let (node, out) = (layer.output, layer.outputs);
+    let (node, out, count) = (layer.output, layer.outputs, units.len());
     let plan: Plan = objective.plan(&[node], &[node], kind).expect("a layer's output can be perturbed");
-    let pairs = out * (out + 1) / 2;
+    let pairs = count * (count + 1) / 2;
     let mut m = vec![0.0; objective.samples() * pairs];
-    let lanes_at_once = objective.lane_window(objective.shard(0).0.batch()).min(out);
-    for first in (0..out).step_by(lanes_at_once) {
-        let lanes = lanes_at_once.min(out - first);
+    let lanes_at_once = objective.lane_window(objective.shard(0).0.batch()).min(count);
+    for first in (0..count).step_by(lanes_at_once) {
+        let lanes = lanes_at_once.min(count - first);
         let lists = objective.sweep_activations(
             &plan,
             lanes,
@@ -101,7 +118,7 @@ pub fn output_curvature<T: Real>(objective: &Objective<'_, T>, index: usize, kin
                 for k in 0..lanes {
                     tangent[k * rows * out..(k + 1) * rows * out]
                         .iter_mut()
-                        .skip(first + k)
+                        .skip(units.start + first + k)
                         .step_by(out)
                         .for_each(|x| *x = T::ONE);
                 }
@@ -109,22 +126,22 @@ pub fn output_curvature<T: Real>(objective: &Objective<'_, T>, index: usize, kin
             |_, ws| {
                 // Column j of M_n is lane j; only i ≤ j is kept.
                 let rows = ws.cotangent(node).len() / lanes / out;
-                let mut kept = Vec::with_capacity(rows * lanes * out);
-                for lane in ws.cotangent(node).chunks_exact(rows * out) {
-                    kept.extend(lane.iter().map(|x| x.to_f64()));
+                let mut kept = Vec::with_capacity(rows * lanes * count);
+                for sample in ws.cotangent(node).chunks_exact(out) {
+                    kept.extend(sample[units.clone()].iter().map(|x| x.to_f64()));
                 }
                 kept
             },
         );
         let mut start = 0;
         for list in &lists {
-            let rows = list.len() / lanes / out;
-            for (k, lane) in list.chunks_exact(rows * out).enumerate() {
+            let rows = list.len() / lanes / count;
+            for (k, lane) in list.chunks_exact(rows * count).enumerate() {
                 let j = first + k;
-                for (n, column) in lane.chunks_exact(out).enumerate() {
+                for (n, column) in lane.chunks_exact(count).enumerate() {
                     let sample = &mut m[(start + n) * pairs..(start + n + 1) * pairs];
                     for (i, &x) in column[..=j].iter().enumerate() {
-                        sample[pair(out, i, j)] = x;
+                        sample[pair(count, i, j)] = x;
                     }
                 }
             }
@@ -142,13 +159,24 @@ pub fn output_curvature<T: Real>(objective: &Objective<'_, T>, index: usize, kin
 /// As [`output_curvature`], or if the block has no such structure ([`holds`]).
 #[track_caller]
 pub fn assemble<T: Real>(objective: &Objective<'_, T>, index: usize, kind: Kind) -> Vec<f64> {
+    assemble_tile(objective, &Tile::layer(objective.model(), index), kind)
+}
+
+/// The dense block of some rows of a layer: of Σ_n w_n M_n ⊗ ẑ_n ẑ_nᵀ, the M_n between their outputs and the ẑ they have.
+///
+/// As [`assemble`].
+///
+/// # Panics
+/// As [`assemble`].
+#[track_caller]
+pub fn assemble_tile<T: Real>(objective: &Objective<'_, T>, tile: &Tile, kind: Kind) -> Vec<f64> {
     let model = objective.model();
-    let layer = &model.layers()[index];
-    assert!(holds(model, index), "the block of `{}` is no sum of Kronecker products", layer.name);
-    let (d, out, n) = (z_len(layer), layer.outputs, objective.samples());
-    let (pairs_m, pairs_z) = (out * (out + 1) / 2, d * (d + 1) / 2);
-    let m = output_curvature(objective, index, kind);
-    let z = inputs(objective, layer);
+    let layer = &model.layers()[tile.layer];
+    assert!(holds(model, tile.layer), "the block of `{}` is no sum of Kronecker products", layer.name);
+    let (d, units, n) = (tile.z_len(layer), tile.units.len(), objective.samples());
+    let (pairs_m, pairs_z) = (units * (units + 1) / 2, d * (d + 1) / 2);
+    let m = curvature_between(objective, tile.layer, &tile.units, kind);
+    let z = inputs(objective, tile);
     let mut sum = vec![0.0; pairs_m * pairs_z];
     let mut zz = vec![0.0; CHUNK.min(n) * pairs_z];
     for start in (0..n).step_by(CHUNK) {
@@ -159,25 +187,33 @@ pub fn assemble<T: Real>(objective: &Objective<'_, T>, index: usize, kind: Kind)
         let threads = Par::rayon(rayon::current_num_threads());
         gemm(&mut sum, Write::add_if(start > 0), 1.0, m.t(), View::new(zz, rows, pairs_z), threads);
     }
-    let mut block = vec![0.0; layer.len() * layer.len()];
-    scatter(layer, &sum, &mut block);
-    let p = layer.len();
-    for (range, lambda) in model.penalized() {
-        for i in range.start.max(layer.range.start)..range.end.min(layer.range.end) {
-            let at = i - layer.range.start;
-            block[at * p + at] += lambda;
-        }
-    }
+    let p = tile.len(layer);
+    let mut block = vec![0.0; p * p];
+    scatter(layer, tile, &sum, &mut block);
+    add_penalty(model, &tile.ranges(layer), &mut block);
     block
 }
 
+/// Adds the second derivatives of the penalty to the dense block of some ranges of θ.
+fn add_penalty<T: Real>(model: &Model<T>, ranges: &[Range<usize>], block: &mut [f64]) {
+    let p: usize = ranges.iter().map(ExactSizeIterator::len).sum();
+    for (covered, lambda) in model.penalized() {
+        for (at, _) in ranges.iter().cloned().flatten().enumerate().filter(|(_, i)| covered.contains(i)) {
+            block[at * p + at] += lambda;
+        }
+    }
+}
+
 /// ẑ of every sample, shape (N, d).
-fn inputs<T: Real>(objective: &Objective<'_, T>, layer: &Layer) -> Vec<f64> {
-    let mut z = Vec::with_capacity(objective.samples() * z_len(layer));
+fn inputs<T: Real>(objective: &Objective<'_, T>, tile: &Tile) -> Vec<f64> {
+    let layer = &objective.model().layers()[tile.layer];
+    let mut z = Vec::with_capacity(objective.samples() * tile.z_len(layer));
     for s in 0..objective.shards() {
         for row in objective.shard(s).0.value(layer.input).chunks_exact(layer.inputs) {
-            z.extend(row.iter().map(|x| x.to_f64()));
-            if layer.bias {
+            if tile.weight {
+                z.extend(row.iter().map(|x| x.to_f64()));
+            }
+            if tile.bias {
                 z.push(1.0);
             }
         }
@@ -196,21 +232,21 @@ fn outer_pairs(z: &[f64], out: &mut [f64]) {
 }
 
 /// Puts entry ((i, j), (a, b)) of the sum of pairs where θ has (neuron i, input a) and (neuron j, input b), and its mirrors.
-fn scatter(layer: &Layer, sum: &[f64], block: &mut [f64]) {
-    let (d, out, p, width) = (z_len(layer), layer.outputs, layer.len(), layer.inputs);
+fn scatter(layer: &Layer, tile: &Tile, sum: &[f64], block: &mut [f64]) {
+    let (d, units, p) = (tile.z_len(layer), tile.units.len(), tile.len(layer));
     let pairs_z = d * (d + 1) / 2;
-    let place = |i: usize, a: usize| if a < width { i * width + a } else { out * width + i };
-    // Row (i, a) of the block takes for each neuron j the row a of a symmetric d × d tile: disjoint rows run in parallel.
+    let width = d - usize::from(tile.bias);
+    // Row (i, a) of the block takes for each neuron j the row a of a symmetric d × d matrix: disjoint rows run in parallel.
     block.par_chunks_mut(p).enumerate().for_each(|(row, line)| {
-        let (i, a) = if row < out * width { (row / width, row % width) } else { (row - out * width, width) };
-        for j in 0..out {
-            let tile = &sum[pair(out, i.min(j), i.max(j)) * pairs_z..][..pairs_z];
+        let (i, a) = if row < units * width { (row / width, row % width) } else { (row - units * width, width) };
+        for j in 0..units {
+            let own = &sum[pair(units, i.min(j), i.max(j)) * pairs_z..][..pairs_z];
             for b in 0..a {
-                line[place(j, b)] = tile[pair(d, b, a)];
+                line[tile.place(layer, j, b)] = own[pair(d, b, a)];
             }
-            let own = &tile[pair(d, a, a)..][..d - a];
+            let own = &own[pair(d, a, a)..][..d - a];
             for (b, &x) in (a..d).zip(own) {
-                line[place(j, b)] = x;
+                line[tile.place(layer, j, b)] = x;
             }
         }
     });
@@ -222,6 +258,7 @@ mod tests {
     use crate::operator::Block;
     use crate::testing::{Case, cases};
     use eigenlens_linalg::operator::to_dense;
+    use eigenlens_nets::Grouping;
 
     #[test]
     fn pairs_count_the_upper_triangle() {
@@ -245,6 +282,23 @@ mod tests {
                     let scale = products.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
                     let worst = block.iter().zip(&products).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
                     assert!(worst <= 1e-12 * scale, "{name}, layer {index}, {kind:?}: {worst:e} of {scale:e}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn assembled_tiles_equal_blocks_from_products() {
+        for Case { name, model, samples } in cases() {
+            let objective = crate::testing::linearized(&model, &samples);
+            for grouping in [Grouping::Tensor, Grouping::Neuron] {
+                for part in model.blocks(&grouping).unwrap() {
+                    let tile = Tile::of(&model, &part).unwrap();
+                    let block = assemble_tile(&objective, &tile, Kind::Hessian);
+                    let products = to_dense(&Block::part(&objective, &part, Kind::Hessian));
+                    let scale = products.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
+                    let worst = block.iter().zip(&products).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                    assert!(worst <= 1e-12 * scale, "{name}, {}: {worst:e} of {scale:e}", part.name);
                 }
             }
         }

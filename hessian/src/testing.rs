@@ -3,7 +3,7 @@
 use eigenlens_autodiff::Order;
 use eigenlens_nets::init::Init;
 use eigenlens_nets::objective::{Cut, Reduction};
-use eigenlens_nets::spec::{LayerKind, Penalty, Scope};
+use eigenlens_nets::spec::{LayerKind, LayerSpec, Penalty, Scope, Window};
 use eigenlens_nets::{Activation, Loss, Model, ModelSpec, Objective, Samples};
 
 /// A network with data.
@@ -36,6 +36,29 @@ pub fn cases() -> Vec<Case> {
         cases.push(Case { name: format!("{activation} {loss}"), model: Model::new(&spec).unwrap(), samples });
     }
     cases
+}
+
+/// Convolution, norm, tokens, attention with two heads, a layer used twice, and a penalty; with data.
+pub fn mixed() -> (Model<f64>, Samples) {
+    let init = Init::XavierNormal { gain: 1.5 };
+    let tanh = || LayerSpec::activation(Activation::Tanh);
+    let layers = vec![
+        LayerSpec::new("conv", LayerKind::Conv2d { channels: 4, window: Window::square(3), groups: 1, bias: true }),
+        LayerSpec::new("norm", LayerKind::GroupNorm { groups: 2, eps: 1e-5 }),
+        tanh(),
+        LayerSpec::new("", LayerKind::Reshape(vec![4, 4])),
+        LayerSpec::new("", LayerKind::Permute(vec![1, 0])),
+        LayerSpec::new("position", LayerKind::Positional { length: 4 }),
+        LayerSpec::new("attn", LayerKind::Attention { heads: 2, causal: false }),
+        LayerSpec::linear("mix", 4, true, init),
+        tanh(),
+        LayerSpec::linear("again", 4, true, init).sharing("mix"),
+        LayerSpec::new("", LayerKind::MeanTokens),
+        LayerSpec::linear("out", 3, true, init),
+    ];
+    let penalty = Some(Penalty { lambda: 0.05, scope: Scope::Weights });
+    let spec = ModelSpec { penalty, ..ModelSpec::new(&[1, 4, 4], layers, Loss::CrossEntropy) };
+    (Model::new(&spec).unwrap(), samples(23, 16, 3, Loss::CrossEntropy))
 }
 
 /// Samples with short decimals.

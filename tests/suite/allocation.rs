@@ -3,9 +3,10 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use eigenlens_hessian::operator::Block;
 use eigenlens_linalg::probes::Distribution;
 use eigenlens_nets::objective::{Cut, Kind};
-use eigenlens_nets::{Activation, Loss};
+use eigenlens_nets::{Activation, Grouping, Loss};
 
 use crate::nets::{KINDS, Net, linearized, mlp};
 
@@ -121,6 +122,23 @@ fn products_of_blocks_in_turn_allocate_nothing_after_the_first_round() {
         let mut round = || blocks.iter_mut().for_each(|(plan, x, y)| objective.product(plan, 4, x, y));
         round();
         assert_eq!(allocations(&mut round), 0);
+    });
+}
+
+#[test]
+fn products_of_parts_of_tensors_allocate_nothing_after_the_first() {
+    alone(|| {
+        let net = net(Activation::Tanh, Loss::CrossEntropy);
+        let (model, samples) = (net.model::<f64>(), net.samples());
+        let objective = linearized(&model, &samples, &net.theta(), net.cut);
+        for part in model.blocks(&Grouping::Neuron).unwrap().iter().step_by(20) {
+            let block = Block::part(&objective, part, Kind::Hessian);
+            for lanes in [1, 8] {
+                let (x, mut y) = (vec![1.0; lanes * part.len()], vec![0.0; lanes * part.len()]);
+                block.multiply(lanes, &x, &mut y);
+                assert_eq!(allocations(|| block.multiply(lanes, &x, &mut y)), 0, "{}, {lanes} lanes", part.name);
+            }
+        }
     });
 }
 

@@ -146,15 +146,15 @@ proptest! {
         let (model, samples) = (net.model::<f64>(), net.samples());
         let (p, objective) = (model.len(), linearized(&model, &samples, &net.theta(), net.cut));
         let [h, _] = nets::dense(&objective);
-        let all = layerwise(&objective, &LayerwiseOptions::default()).unwrap();
+        let all = layerwise(&objective, &model.layer_blocks(), &LayerwiseOptions::default()).unwrap();
         let trace: f64 = (0..p).map(|i| h[i * p + i]).sum();
         let size: f64 = (0..p).map(|i| h[i * p + i].abs()).sum();
-        let sum: f64 = all.layers.iter().map(|l| l.value("trace").unwrap()).sum();
+        let sum: f64 = all.blocks.iter().map(|l| l.value("trace").unwrap()).sum();
         close("trace", &[sum], &[trace], ROUNDING * size.max(f64::MIN_POSITIVE));
         let square: f64 = h.iter().map(|x| x * x).sum();
         let norms: f64 = all.coupling.norms.iter().flatten().map(|e| e.mean).sum();
         close("squared norm", &[norms], &[square], ROUNDING * square.max(f64::MIN_POSITIVE));
-        let blocks: f64 = all.layers.iter().map(|l| l.value("frobenius").unwrap().powi(2)).sum();
+        let blocks: f64 = all.blocks.iter().map(|l| l.value("frobenius").unwrap().powi(2)).sum();
         let phi = if square > 0.0 { 1.0 - blocks / square } else { 0.0 };
         close("Φ", &[all.coupling.phi.value], &[phi], 10.0 * ROUNDING);
     }
@@ -228,9 +228,9 @@ proptest! {
     fn estimated_couplings_are_those_of_the_dense_matrix(net in any_net()) {
         let (model, samples) = (net.model::<f64>(), net.samples());
         let objective = linearized(&model, &samples, &net.theta(), net.cut);
-        let exact = coupling(&objective, Kind::Hessian, &CouplingOptions::default());
+        let exact = coupling(&objective, &model.layer_blocks(), Kind::Hessian, &CouplingOptions::default());
         prop_assert!(exact.exact && exact.products == model.len());
-        let few = coupling(&objective, Kind::Hessian, &CouplingOptions { exact_max: 0, probes: 3, seed: net.seed });
+        let few = coupling(&objective, &model.layer_blocks(), Kind::Hessian, &CouplingOptions { exact_max: 0, probes: 3, seed: net.seed });
         prop_assert!((0.0..=1.0).contains(&few.phi.value), "{:?}", few.phi);
         prop_assert!((0.0..=1.0).contains(&exact.phi.value), "{:?}", exact.phi);
         for (l, row) in exact.norms.iter().enumerate() {

@@ -42,7 +42,7 @@ proptest! {
         prop_assert_eq!(&back, &theta);
         let spectra = |theta: &[f64]| {
             let objective = linearized(&model, &samples, theta, net.cut);
-            format!("{:?}", layerwise(&objective, &LayerwiseOptions::default()).unwrap())
+            format!("{:?}", layerwise(&objective, &model.layer_blocks(), &LayerwiseOptions::default()).unwrap())
         };
         prop_assert_eq!(spectra(&theta), spectra(&back));
     }

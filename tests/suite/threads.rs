@@ -121,14 +121,18 @@ fn dense_eigenvalues_and_vectors() {
 fn couplings_and_whole_reports() {
     let net =
         Net { cut: Cut { rows: Some(30), groups: Some(4) }, ..mlp(&[12, 14, 6], Activation::Silu, Loss::Mse, 400) };
-    on::<f64, _>(&net, |o| coupling(o, Kind::Hessian, &CouplingOptions { exact_max: 0, probes: 20, seed: 1 }));
     on::<f64, _>(&net, |o| {
-        let all = layerwise(o, &LayerwiseOptions::default()).unwrap();
-        (all.layers, all.coupling)
+        coupling(o, &o.model().layer_blocks(), Kind::Hessian, &CouplingOptions { exact_max: 0, probes: 20, seed: 1 })
+    });
+    on::<f64, _>(&net, |o| {
+        let all = layerwise(o, &o.model().layer_blocks(), &LayerwiseOptions::default()).unwrap();
+        (all.blocks, all.coupling)
     });
     on::<f64, _>(&net, |o| {
         let block = BlockOptions { exact_max: 0, top: 4, ..BlockOptions::default() };
-        layerwise(o, &LayerwiseOptions { block, ..LayerwiseOptions::default() }).unwrap().layers
+        layerwise(o, &o.model().layer_blocks(), &LayerwiseOptions { block, ..LayerwiseOptions::default() })
+            .unwrap()
+            .blocks
     });
 }
 

@@ -1,8 +1,12 @@
 //! `[snapshots]` and `[spectra]`: when the network is looked at, and what is computed then.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use eigenlens_hessian::block::BlockOptions;
+use eigenlens_nets::Grouping;
+use eigenlens_nets::blocks::Group;
 
 use super::Part;
 
@@ -60,11 +64,43 @@ fn geometric(count: usize, epochs: usize) -> Vec<usize> {
     at
 }
 
+/// What a block of the Hessian belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Blocks {
+    /// Weight and bias of a layer.
+    #[default]
+    Layer,
+    /// A weight or a bias.
+    Tensor,
+    /// All parameters.
+    Network,
+    /// A head of an attention, otherwise a layer.
+    Head,
+    /// One output of a layer.
+    Neuron,
+}
+
+impl Blocks {
+    /// The name in a config.
+    pub fn name(self) -> &'static str {
+        match self {
+            Blocks::Layer => "layer",
+            Blocks::Tensor => "tensor",
+            Blocks::Network => "network",
+            Blocks::Head => "head",
+            Blocks::Neuron => "neuron",
+        }
+    }
+}
+
 /// Section `[spectra]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Spectra {
-    /// Layers of up to this many parameters get their exact spectrum; larger ones extreme pairs and a density.
+    /// What each block of the Hessian belongs to: a layer, a tensor, the network, a head, a neuron.
+    pub blocks: Blocks,
+    /// Blocks of up to this many parameters get their exact spectrum; larger ones extreme pairs and a density.
     pub exact_max: usize,
     /// Largest eigenvalues where the spectrum is not exact; from 21 on they show how many outliers there are.
     pub pairs: usize,
@@ -79,13 +115,43 @@ pub struct Spectra {
     /// Use at most this many of them; absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<usize>,
-    /// Probes of the curvature between layers (Φ). 0: leave it out.
+    /// Probes of the curvature between blocks (Φ). 0: leave it out.
     pub coupling_probes: usize,
+    /// Blocks by name: the layers and tensors that each takes, with `*` for any characters and `?` for one. What none
+    /// takes stays with its layer.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<String, Vec<String>>,
+}
+
+impl Spectra {
+    /// How θ is cut into blocks.
+    pub fn grouping(&self) -> Grouping {
+        match self.blocks {
+            _ if !self.groups.is_empty() => {
+                let group = |(name, patterns): (&String, &Vec<String>)| Group {
+                    name: name.clone(),
+                    patterns: patterns.clone(),
+                };
+                Grouping::Groups(self.groups.iter().map(group).collect())
+            }
+            Blocks::Layer => Grouping::Layer,
+            Blocks::Tensor => Grouping::Tensor,
+            Blocks::Network => Grouping::Network,
+            Blocks::Head => Grouping::Head,
+            Blocks::Neuron => Grouping::Neuron,
+        }
+    }
+
+    /// What a block is, in a word: `layer`, `tensor`, `network`, `head`, `neuron` or `group`.
+    pub fn block(&self) -> &'static str {
+        if self.groups.is_empty() { self.blocks.name() } else { "group" }
+    }
 }
 
 impl Default for Spectra {
     fn default() -> Self {
         Self {
+            blocks: Blocks::default(),
             // Of 2,100 parameters all eigenvalues take about a second on one core; the hidden layers of 64-32-32-10 have
             // 2,080 and 1,056.
             exact_max: 2100,
@@ -97,6 +163,7 @@ impl Default for Spectra {
             part: Part::Train,
             rows: None,
             coupling_probes: 30,
+            groups: BTreeMap::new(),
         }
     }
 }

@@ -3,7 +3,7 @@
 mod model;
 
 use super::source::Source;
-use super::{ClassWeights, Config, LossKind, OptimizerKind, Part, ScheduleKind, Task, sample};
+use super::{Blocks, ClassWeights, Config, LossKind, OptimizerKind, Part, ScheduleKind, Task, sample};
 use crate::error::{Failure, Result};
 
 /// Checks a config as read, before its defaults are filled in, so that only what was given is complained about.
@@ -286,6 +286,31 @@ impl Check<'_> {
         Ok(())
     }
 
+    fn groups(&self) -> Result<()> {
+        let s = &self.config.spectra;
+        let by_name = !s.groups.is_empty();
+        if by_name && s.blocks != Blocks::Layer {
+            return Err(self
+                .fail(
+                    "spectra.blocks",
+                    format!("both `spectra.blocks` = \"{}\" and `spectra.groups` are given", s.blocks.name()),
+                )
+                .hint("keep one of the two; what no group takes stays with its layer"));
+        }
+        for name in s.groups.keys() {
+            let fine = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+            if !fine {
+                return Err(self
+                    .fail(
+                        "spectra.groups",
+                        format!("the group name `{name}` has to be of letters, digits, `_`, `-` and `.`"),
+                    )
+                    .hint("it becomes part of file names"));
+            }
+        }
+        Ok(())
+    }
+
     fn spectra(&self) -> Result<()> {
         let s = &self.config.spectra;
         self.number(s.pairs > 0, "spectra.pairs", s.pairs, "at least 1")?;
@@ -299,6 +324,7 @@ impl Check<'_> {
             1,
             "0 (none) or at least 2, for a standard error",
         )?;
+        self.groups()?;
         let d = &self.config.data;
         let empty = match s.part {
             Part::Train => false,

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use analysis::{Snapshots, Spectra};
+pub use analysis::{Blocks, Snapshots, Spectra};
 pub use data::{Data, DataSource, Part, Standardize, Task};
 pub use layer::{BatchStatistics, Layer, LayerKind, Pair};
 pub use model::Model;

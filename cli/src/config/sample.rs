@@ -110,11 +110,13 @@ epochs = [0, 1, 10]
 part = "train"
 rows = 500
 exact_max = 2100
+blocks = "layer"
 pairs = 10
 slq_probes = 10
 slq_steps = 60
 tau = 1e-3
 coupling_probes = 32
+groups = { encoder = ["enc*", "attn.*"] }
 "#;
 
 /// `for example train.lr = 2e-3`, of a dotted key; places in lists (`model.hidden.1`) count for nothing.

@@ -1,6 +1,6 @@
 //! What a run would compute and what that costs: bytes and operations by count, seconds from trials on this machine.
 //!
-//! For each layer three products are timed, of one column and of as many columns as go together, at the starting point of the
+//! For each block three products are timed, of one column and of as many columns as go together, at the starting point of the
 //! training; the middle one counts. One eigenvalue problem of moderate order says how fast those are. The rest is proportion:
 //!
 //! | work | operations | at the rate of |
@@ -10,7 +10,7 @@
 //! | eigenvalues of a dense block | 4/3 p³ | the eigenvalue problem |
 //! | quadrature | probes · steps products, and 4 p steps² per probe to orthogonalise | products of several columns; the eigenvalue problem |
 //! | pairs | [`PAIR_PRODUCTS`] | products of one column |
-//! | Φ | probes per layer, or P | products from a layer to all parameters |
+//! | Φ | probes per block, or P | products from a block to all parameters |
 
 use std::time::Instant;
 
@@ -20,9 +20,9 @@ use eigenlens_hessian::layerwise::choose;
 use eigenlens_hessian::operator::Block;
 use eigenlens_linalg::{LinearOperator, Real, dense};
 use eigenlens_nets::objective::{Cut, Kind, Reduction};
-use eigenlens_nets::{Model, Objective};
+use eigenlens_nets::{Model, Objective, Part};
 
-use super::curvature::{between, block_options};
+use super::curvature::{between, block_options, parts};
 use super::memory;
 use super::setup::{Setup, failure, setup};
 use super::{Plan, PlannedLayer, PlannedPhi};
@@ -59,25 +59,24 @@ fn plan_in<T: Real>(config: &Config, setup: &Setup, progress: &Progress) -> Resu
         Objective::new(&model, &setup.analysis.0, Reduction::Mean, Order::Second, Cut::default()).map_err(failure)?;
     let options = block_options(config);
     let snapshots = config.snapshots.at(config.train.epochs);
-    let count = model.layers().len();
-    let phase = progress.phase("trials", count as u64);
+    let parts = parts(config, &model)?;
+    let phase = progress.phase("trials", parts.len() as u64);
     objective.linearize(&model.init(config.seed));
-    let dense = |l: usize| choose(&objective, l, &options).route != Route::Krylov;
-    let largest = (0..count).filter(|&l| dense(l)).map(|l| model.layers()[l].len()).max();
+    let dense = |part: &&Part| choose(&objective, part, &options).route != Route::Krylov;
+    let largest = parts.iter().filter(dense).map(Part::len).max();
     let eigen_rate = eigenvalue_rate(largest.unwrap_or(TRIAL_ORDER).clamp(64, TRIAL_ORDER));
     let (mut layers, mut phi_seconds, mut phi_products) = (Vec::new(), 0.0, 0);
-    let phi = between(config);
-    let exact_phi = model.len() <= phi.exact_max;
-    for (index, layer) in model.layers().iter().enumerate() {
-        layers.push(planned(&objective, index, &options, eigen_rate, snapshots.len()));
-        let columns = if exact_phi { layer.len() } else { phi.probes };
+    let phi = between(config, parts.len());
+    let network = Part::network(&model);
+    for part in &parts {
+        layers.push(planned(&objective, part, &options, eigen_rate, snapshots.len()));
+        let columns = phi.columns(part.len(), model.len());
         if columns > 0 {
-            let block = Block::between(&objective, &layer.params, model.graph().params(), Kind::Hessian)
-                .expect("parameters can always be perturbed");
+            let block = Block::between_parts(&objective, part, &network, Kind::Hessian);
             phi_products += columns;
             phi_seconds += columns as f64 * several(&block, columns);
         }
-        phase.advance(1, &layer.name);
+        phase.advance(1, &part.name);
     }
     Ok(Plan {
         model: config.model.describe(setup.spec.features(), setup.summary.outputs),
@@ -94,30 +93,29 @@ fn plan_in<T: Real>(config: &Config, setup: &Setup, progress: &Progress) -> Resu
 
 fn planned<T: Real>(
     objective: &Objective<'_, T>,
-    index: usize,
+    part: &Part,
     options: &BlockOptions,
     eigen_rate: f64,
     snapshots: usize,
 ) -> PlannedLayer {
-    let layer = &objective.model().layers()[index];
-    let choice = choose(objective, index, options);
-    let p = layer.len() as f64;
-    let block = Block::layer(objective, index, Kind::Hessian);
+    let choice = choose(objective, part, options);
+    let p = part.len() as f64;
+    let block = Block::part(objective, part, Kind::Hessian);
     let per_product = 2.0 * choice.estimate.products / p;
     // The eigenvalues of a dense block take about 4/3 p³ operations.
     let eigenvalues = 4.0 / 3.0 * p.powi(3);
     let (flops, bytes, seconds) = match choice.route {
         Route::DenseKronecker => {
             let assembly = 2.0 * choice.estimate.kronecker;
-            let rate = per_product / several(&block, layer.len());
+            let rate = per_product / several(&block, part.len());
             (assembly + eigenvalues, choice.estimate.bytes, assembly / rate + eigenvalues / eigen_rate)
         }
         Route::DenseProducts => {
-            let seconds = p * several(&block, layer.len()) + eigenvalues / eigen_rate;
+            let seconds = p * several(&block, part.len()) + eigenvalues / eigen_rate;
             (p * per_product + eigenvalues, 8.0 * p * p, seconds)
         }
         Route::Krylov => {
-            let (probes, steps) = (options.slq.probes as f64, options.slq.steps.min(layer.len()) as f64);
+            let (probes, steps) = (options.slq.probes as f64, options.slq.steps.min(part.len()) as f64);
             let orthogonal = 4.0 * p * steps * steps * probes;
             let seconds = probes * steps * several(&block, options.slq.probes)
                 + orthogonal / eigen_rate
@@ -127,9 +125,9 @@ fn planned<T: Real>(
         }
     };
     PlannedLayer {
-        name: layer.name.clone(),
-        kind: layer.description.clone(),
-        parameters: layer.len(),
+        name: part.name.clone(),
+        kind: part.description.clone(),
+        parameters: part.len(),
         route: choice.route.as_str().to_owned(),
         bytes: bytes as u64,
         flops,

@@ -7,14 +7,14 @@ use eigenlens_autodiff::Order;
 use eigenlens_hessian::block::{BlockOptions, BlockReport};
 use eigenlens_hessian::coupling::{CouplingOptions, coupling};
 use eigenlens_hessian::estimate::{Quantity, Uncertainty};
-use eigenlens_hessian::layerwise::layer;
+use eigenlens_hessian::layerwise::block;
 use eigenlens_hessian::slq::SlqOptions;
 use eigenlens_hessian::spectrum::Spectrum;
 use eigenlens_linalg::Real;
-use eigenlens_nets::model::{Buffer, Layer, State};
+use eigenlens_nets::model::{Buffer, State};
 use eigenlens_nets::objective::{Cut, Kind, Reduction};
 use eigenlens_nets::snapshot::{self, SnapshotError};
-use eigenlens_nets::{Model, Objective};
+use eigenlens_nets::{Model, Objective, Part};
 
 use super::setup::{Setup, failure};
 use crate::config::Config;
@@ -49,9 +49,19 @@ pub fn block_options(config: &Config) -> BlockOptions {
     options
 }
 
-/// The options of Φ of a config. Without probes only what can be done exactly is done.
-pub fn between(config: &Config) -> CouplingOptions {
-    CouplingOptions { probes: config.spectra.coupling_probes, seed: config.seed, ..CouplingOptions::default() }
+/// The parts of θ whose blocks a config asks for.
+///
+/// # Errors
+/// Names of groups that the network doesn't have.
+pub fn parts<T: Real>(config: &Config, model: &Model<T>) -> Result<Vec<Part>> {
+    model.blocks(&config.spectra.grouping()).map_err(failure)
+}
+
+/// The options of Φ between so many parts. Without probes only what can be done exactly is done; where all probes are no
+/// fewer than the parameters, all of it is.
+pub fn between(config: &Config, parts: usize) -> CouplingOptions {
+    let (probes, options) = (config.spectra.coupling_probes, CouplingOptions::default());
+    CouplingOptions { probes, seed: config.seed, exact_max: options.exact_max.max(probes.saturating_mul(parts)) }
 }
 
 /// What is computed at a point, and the point itself once something needs it: a snapshot whose parts are all finished costs
@@ -89,9 +99,10 @@ pub fn analyse<T: Real>(
     let mut objective =
         Objective::new(&model, samples, Reduction::Mean, Order::Second, Cut::default()).map_err(failure)?;
     let options = block_options(config);
-    let between = between(config);
+    let parts = parts(config, &model)?;
+    let between = between(config, parts.len());
     let with_phi = between.probes > 0 || model.len() <= between.exact_max;
-    let phase = progress.phase("curvature", (snapshots.len() * (model.layers().len() + 1)) as u64);
+    let phase = progress.phase("curvature", (snapshots.len() * (parts.len() + 1)) as u64);
     let of_all = Origin::new(config)
         .text(setup.data_hash.as_deref().unwrap_or_default())
         .numbers(&samples.x)
@@ -103,7 +114,7 @@ pub fn analyse<T: Real>(
         let origin = state.buffers.iter().fold(of_all.numbers(&state.theta), |o, b| o.numbers(b));
         let mut point = Point { objective: &mut objective, state: &state, ready: false };
         let mut layers = Vec::new();
-        for (l, of) in model.layers().iter().enumerate() {
+        for (l, of) in parts.iter().enumerate() {
             let file = RunDir::spectrum_file(index, &of.name);
             let (part, origin) = (format!("{index:03}-layer-{l}"), origin.text(&of.name));
             let result = match directory.kept::<LayerResult>(&part, &origin, Some(&file)) {
@@ -113,7 +124,7 @@ pub fn analyse<T: Real>(
                 }
                 None => {
                     let since = Instant::now();
-                    let report = layer(point.objective(), l, Kind::Hessian, &options)
+                    let report = block(point.objective(), of, Kind::Hessian, &options)
                         .map_err(|e| failure(e).at(format!("snapshot {index}, epoch {}", kept.epoch)))?;
                     let spectrum = spectrum(&report.spectrum);
                     let result = layer_result(of, &report, &spectrum, &file, since.elapsed().as_secs_f64());
@@ -124,17 +135,17 @@ pub fn analyse<T: Real>(
             layers.push(result);
             phase.advance(1, &format!("epoch {} {}", kept.epoch, of.name));
         }
-        let (part, origin) = (format!("{index:03}-between"), origin.text("between layers"));
+        let (part, origin) = (format!("{index:03}-between"), origin.text("between blocks"));
         let phi = match with_phi.then(|| directory.kept::<Measured>(&part, &origin, None)) {
             None => None,
             Some(Some(phi)) => Some(phi),
             Some(None) => {
-                let phi = measured(&coupling(point.objective(), Kind::Hessian, &between).phi);
+                let phi = measured(&coupling(point.objective(), &parts, Kind::Hessian, &between).phi);
                 directory.keep(&part, &origin, &phi, None)?;
                 Some(phi)
             }
         };
-        phase.advance(1, &format!("epoch {} between layers", kept.epoch));
+        phase.advance(1, &format!("epoch {} between blocks", kept.epoch));
         let [train, validation, test] = kept.scores;
         done.push(Snapshot {
             index,
@@ -149,7 +160,11 @@ pub fn analyse<T: Real>(
         });
     }
     if reused > 0 {
-        phase.say(&format!("{reused} of {} layer spectra were finished before", done.len() * model.layers().len()));
+        phase.say(&format!(
+            "{reused} of {} {} spectra were finished before",
+            done.len() * parts.len(),
+            config.spectra.block()
+        ));
     }
     directory.reused(reused);
     Ok(done)
@@ -194,7 +209,7 @@ fn spectrum(spectrum: &Spectrum) -> results::Spectrum {
 }
 
 fn layer_result(
-    layer: &Layer,
+    part: &Part,
     report: &BlockReport,
     spectrum: &results::Spectrum,
     file: &str,
@@ -202,7 +217,7 @@ fn layer_result(
 ) -> LayerResult {
     let quantities = report.quantities.iter().map(|q| (q.name.to_owned(), measured(q)));
     let mut result =
-        LayerResult::new(&layer.name, layer.description.clone(), report.parameters, report.route.as_str(), quantities);
+        LayerResult::new(&part.name, part.description.clone(), report.parameters, report.route.as_str(), quantities);
     result.products = report.products as u64;
     let stops: Vec<String> = report.stops.iter().map(|s| format!("{}: {}", s.stage, s.stop)).collect();
     result.stop = (!stops.is_empty()).then(|| stops.join(", "));

@@ -5,9 +5,9 @@ use eigenlens_hessian::block::{BlockOptions, Route};
 use eigenlens_hessian::kronecker::Estimate;
 use eigenlens_hessian::layerwise::route;
 use eigenlens_linalg::Real;
-use eigenlens_nets::Model;
+use eigenlens_nets::{Model, Part};
 
-use super::curvature::{between, block_options};
+use super::curvature::{between, block_options, parts};
 use super::setup::{Setup, failure};
 use crate::config::{Config, Precision};
 use crate::error::{Failure, Result};
@@ -75,28 +75,30 @@ fn peak<T: Real>(config: &Config, setup: &Setup, budget: f64) -> Result<Peak> {
     if base > budget {
         return Ok(peak);
     }
-    for (index, layer) in model.layers().iter().enumerate() {
-        let (bytes, what, hint) = block::<T>(&model, index, samples, &options);
+    let parts = parts(config, &model)?;
+    for part in &parts {
+        let (bytes, what, hint) = block::<T>(&model, part, samples, &options);
         if base + bytes > peak.bytes {
-            peak = Peak { bytes: base + bytes, what: format!("{what} of `{}`", layer.name), hint };
+            peak = Peak { bytes: base + bytes, what: format!("{what} of `{}`", part.name), hint };
         }
     }
-    // Φ of small networks: all columns of one layer.
-    let coupling = between(config);
-    let columns = if model.len() <= coupling.exact_max { 0.0 } else { 8.0 * 2.0 * coupling.probes as f64 * parameters };
+    // Of small networks one column after the other; else all probes of a block, and what they give for each pair.
+    let coupling = between(config, parts.len());
+    let (probes, pairs) = (coupling.probes as f64, (parts.len() as f64).powi(2));
+    let columns = if model.len() <= coupling.exact_max { 0.0 } else { 8.0 * probes * (2.0 * parameters + pairs) };
     if base + columns > peak.bytes {
-        let what = "the probes between layers".to_string();
+        let what = "the probes between blocks".to_string();
         peak = Peak { bytes: base + columns, what, hint: "lower spectra.coupling_probes".to_string() };
     }
     Ok(peak)
 }
 
-/// Bytes of one layer's spectrum, what takes them, and what lowers them.
-fn block<T: Real>(model: &Model<T>, index: usize, samples: usize, options: &BlockOptions) -> (f64, String, String) {
-    let p = model.layers()[index].len() as f64;
-    let estimate = Estimate::of(model, samples, index);
+/// Bytes of one block's spectrum, what takes them, and what lowers them.
+fn block<T: Real>(model: &Model<T>, part: &Part, samples: usize, options: &BlockOptions) -> (f64, String, String) {
+    let p = part.len() as f64;
+    let estimate = Estimate::of(model, samples, part);
     let lower = "lower spectra.exact_max".to_string();
-    match route(model.layers()[index].len(), &estimate, options) {
+    match route(part.len(), &estimate, options) {
         // The eigenvalue solver works on a copy.
         Route::DenseKronecker => (estimate.bytes + 8.0 * p * p, "the exact spectrum".to_string(), lower),
         Route::DenseProducts => (2.0 * 8.0 * p * p, "the exact spectrum".to_string(), lower),

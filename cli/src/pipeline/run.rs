@@ -94,6 +94,7 @@ fn into(
         validation: last.and_then(|s| s.validation),
         test: last.and_then(|s| s.test),
         training: course.training,
+        blocks: config.spectra.block().to_owned(),
         hessian_over: setup.analysis.1.clone(),
         snapshots,
         notes: course.diverged.iter().cloned().collect(),

@@ -64,7 +64,7 @@ pub fn evolution(result: &RunResult) -> Result<Vec<String>> {
     let point = |epoch: usize, m: &Measured| Point { x: epoch as f64, y: m.value, error: m.error() };
     let points = result.snapshots.iter().filter_map(|s| Some(point(s.epoch, s.phi.as_ref()?))).collect();
     let phi = Series { label: "Φ".to_owned(), colour: 6, marks: true, points };
-    let note = "share of the squared curvature that lies between layers";
+    let note = "share of the squared curvature that lies between blocks";
     figures.extend(chart(result, "Left out: Φ", note, vec![phi], Vertical::FromZero)?);
     Ok(figures)
 }

@@ -11,7 +11,7 @@ use crate::results::{Measured, RunResult, Scores, Snapshot};
 pub const TRAINING: &str = "Vertical lines mark the snapshots, at which the network was looked at. A vertical axis is \
     logarithmic where its values are positive and span more than a factor of ten.";
 /// Above the quantities of the layers.
-pub const EVOLUTION: &str = "Each mark is one layer at one snapshot. Bars are ± one standard error, or a bound on the \
+pub const EVOLUTION: &str = "Each mark is one block at one snapshot. Bars are ± one standard error, or a bound on the \
     error; where there is none, the number is exact to rounding. A vertical axis is logarithmic where its values are positive and \
     span more than a factor of ten.";
 /// Above the spectra.
@@ -49,12 +49,18 @@ pub fn head(input: &Input<'_>, title: &str) -> String {
         None => String::new(),
     };
     format!(
-        "<header>\n<h1>{}</h1>\n<p class=\"lead\">Hessian of {} layer by layer, over {}</p>\n{failed}</header>\n\
+        "<header>\n<h1>{}</h1>\n<p class=\"lead\">Hessian of {} {}, over {}</p>\n{failed}</header>\n\
          <ul class=\"facts\">\n{facts}</ul>\n",
         escape(title),
         escape(&r.model.loss),
+        escape(&piecemeal(r)),
         escape(&r.hessian_over),
     )
+}
+
+/// How the Hessian is cut up, as an adverb.
+fn piecemeal(r: &RunResult) -> String {
+    if r.blocks == "network" { "of the whole network".to_owned() } else { format!("{0} by {0}", r.blocks) }
 }
 
 fn quality(scores: &Scores) -> Option<(String, &'static str)> {
@@ -71,10 +77,12 @@ pub fn how_to_read(result: &RunResult, tau: f64) -> String {
     let mut rows = vec![
         (
             "Hessian block",
-            "The second derivatives of the loss by the parameters of one layer, all others held fixed. Its eigenvalues are \
-             the curvatures of the loss along its eigenvectors: large ones are sharp directions, those near 0 flat ones, \
-             negative ones directions in which the loss curves down."
-                .to_owned(),
+            format!(
+                "The second derivatives of the loss by the parameters of one {}, all others held fixed. Its eigenvalues \
+                 are the curvatures of the loss along its eigenvectors: large ones are sharp directions, those near 0 flat \
+                 ones, negative ones directions in which the loss curves down.",
+                result.blocks
+            ),
         ),
         (
             "Outliers",
@@ -93,8 +101,8 @@ pub fn how_to_read(result: &RunResult, tau: f64) -> String {
         ),
         (
             "Φ",
-            "The blocks say nothing about curvature between layers. Of the sum of squares of all entries of the whole \
-             Hessian, Φ is the share that lies there; the pictures layer by layer show the rest."
+            "The blocks say nothing about curvature between them. Of the sum of squares of all entries of the whole \
+             Hessian, Φ is the share that lies there; the pictures block by block show the rest."
                 .to_owned(),
         ),
         (
@@ -105,7 +113,7 @@ pub fn how_to_read(result: &RunResult, tau: f64) -> String {
             ),
         ),
     ];
-    if piecewise {
+    if piecewise && result.blocks == "layer" {
         rows.push((
             "Piecewise linear",
             "With ReLU-like activations and a convex loss every block is positive semi-definite, whatever the network has \

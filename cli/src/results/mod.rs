@@ -163,10 +163,10 @@ pub struct Pair {
     pub residual: f64,
 }
 
-/// One layer at one snapshot.
+/// One layer, or another block of the Hessian, at one snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerResult {
-    /// Name of the layer.
+    /// Name of the layer or block.
     pub name: String,
     /// What it is: `linear 64→32 + bias`.
     pub kind: String,
@@ -276,7 +276,7 @@ pub struct Snapshot {
     /// Φ = 1 − Σ_ℓ ‖H_ℓℓ‖_F² / ‖H‖_F²: the share of curvature that the picture layer by layer leaves out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phi: Option<Measured>,
-    /// The layers, first to last.
+    /// The layers, or other blocks, first to last.
     pub layers: Vec<LayerResult>,
 }
 
@@ -299,6 +299,9 @@ pub struct RunResult {
     /// Final scores on the test part, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<Scores>,
+    /// What each block of the Hessian belongs to, in a word: `layer`, `tensor`, `network`, `head`, `neuron`, `group`.
+    #[serde(default = "layer")]
+    pub blocks: String,
     /// The samples that the Hessians are means over, in words: `1293 samples of the training part`.
     pub hessian_over: String,
     /// The moments, in order.
@@ -306,6 +309,10 @@ pub struct RunResult {
     /// Whatever there is to say about the run, and which numbers were left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+fn layer() -> String {
+    "layer".to_owned()
 }
 
 impl RunResult {

@@ -238,10 +238,10 @@ impl RunDir {
         format!("snapshots/{index:03}-epoch-{epoch:05}.safetensors")
     }
 
-    /// Name of the file of the spectrum of `layer` at snapshot `index`, relative to the directory. Characters that file
-    /// names don't take everywhere become `-`.
+    /// Name of the file of the spectrum of a layer or other block at snapshot `index`, relative to the directory. Characters
+    /// that file names don't take everywhere become `-`; the brackets of `fc1[7]` stay, so that it is no layer's name.
     pub fn spectrum_file(index: usize, layer: &str) -> String {
-        let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "._-[]".contains(c) { c } else { '-' };
         format!("spectra/{index:03}-{}.npz", layer.chars().map(plain).collect::<String>())
     }
 

@@ -206,7 +206,12 @@ fn under_statistics_of_the_batch_a_linear_layer_has_no_structure() {
     assert_eq!((0..3).map(|i| kronecker::holds(&model, i)).collect::<Vec<_>>(), [false, false, true]);
     assert_eq!(rows(&report, "Kronecker block = block of the whole"), ["network's head"]);
     let objective = crate::testing::linearized(&model, &samples(30, 5, 3, Loss::Mse));
-    let block = crate::layerwise::layer(&objective, 0, Kind::Hessian, &crate::block::BlockOptions::default());
+    let block = crate::layerwise::block(
+        &objective,
+        &model.layer_blocks()[0],
+        Kind::Hessian,
+        &crate::block::BlockOptions::default(),
+    );
     let trace: f64 = {
         let dense = eigenlens_linalg::operator::to_dense(&crate::operator::Block::layer(&objective, 0, Kind::Hessian));
         (0..24).map(|i| dense[i * 25]).sum()

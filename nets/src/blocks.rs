@@ -1,0 +1,403 @@
+//! How θ is cut into blocks: by layer, tensor, head or unit, as one, or by names.
+//!
+//! A [`Part`] is a named set of entries of θ, a sorted list of ranges, so that rows and columns of a tensor can be one. The
+//! parts of a [`Grouping`] cover θ exactly once. Shared parameters are one tensor, and so lie in one part.
+
+use std::ops::Range;
+
+use eigenlens_linalg::Real;
+use thiserror::Error;
+use wildmatch::WildMatch;
+
+use crate::model::{Layer, Model, Tensor};
+use crate::options::nearest;
+use crate::spec::LayerKind;
+
+/// Which entries of θ belong together.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Grouping {
+    /// A parametrised layer, weight and bias (a functional block of arXiv 2510.17486).
+    #[default]
+    Layer,
+    /// Each weight and each bias by itself.
+    Tensor,
+    /// All of θ, called `network`.
+    Network,
+    /// What belongs to one head of an attention: its rows of the weights and biases of q, k and v, its columns of the weight
+    /// of o. The bias of o belongs to no head and is a part of its own; other layers are whole.
+    Head,
+    /// What makes one output: the row of a linear layer or the kernels of a channel of a convolution, with its bias; the
+    /// scale and shift of one channel of a norm. Other layers are whole.
+    Neuron,
+    /// Tensors that are named together; of the others what is left of their layers.
+    Groups(Vec<Group>),
+}
+
+/// A part by names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Names of layers or tensors, in which `*` stands for any characters and `?` for one.
+    pub patterns: Vec<String>,
+}
+
+/// Why θ can't be cut up by names.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum GroupingError {
+    /// A pattern without a tensor.
+    #[error("`{pattern}` of group `{group}` is the name of no layer and no tensor; {}", .nearest.as_ref().map_or("give names such as `fc1`, `fc1.weight` or `fc*`".to_string(), |n| format!("did you mean `{n}`?")))]
+    Nothing {
+        /// The group.
+        group: String,
+        /// The pattern.
+        pattern: String,
+        /// The nearest name.
+        nearest: Option<String>,
+    },
+    /// A group without patterns.
+    #[error("group `{0}` has no names; list names of layers or tensors, in which `*` stands for any characters")]
+    Empty(String),
+    /// A tensor in two groups.
+    #[error("`{tensor}` is in the groups `{first}` and `{second}`; let only one of them take it")]
+    Twice {
+        /// The tensor.
+        tensor: String,
+        /// One group.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// Two parts of one name.
+    #[error("two blocks would be called `{0}`; give the group another name")]
+    Name(String),
+}
+
+/// A named part of θ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its name, different from that of every other part.
+    pub name: String,
+    /// What it is, in a few words: `linear 64→32 + bias`.
+    pub description: String,
+    /// The entries of θ: sorted ranges, none empty, none touching the next.
+    pub ranges: Vec<Range<usize>>,
+}
+
+impl Part {
+    /// A part of these ranges, in any order.
+    ///
+    /// # Panics
+    /// If two of them overlap.
+    #[track_caller]
+    pub fn new(name: impl Into<String>, description: impl Into<String>, mut ranges: Vec<Range<usize>>) -> Self {
+        ranges.retain(|r| !r.is_empty());
+        ranges.sort_by_key(|r| r.start);
+        let mut merged: Vec<Range<usize>> = Vec::new();
+        for range in ranges {
+            match merged.last_mut() {
+                Some(last) if last.end == range.start => last.end = range.end,
+                last => {
+                    assert!(last.is_none_or(|l| l.end < range.start), "ranges of θ overlap at {range:?}");
+                    merged.push(range);
+                }
+            }
+        }
+        Part { name: name.into(), description: description.into(), ranges: merged }
+    }
+
+    /// All of a layer.
+    pub fn layer(layer: &Layer) -> Self {
+        Part::new(&layer.name, &layer.description, vec![layer.range.clone()])
+    }
+
+    /// All of θ.
+    pub fn network<T: Real>(model: &Model<T>) -> Self {
+        let count = model.layers().len();
+        let description = format!("{count} layer{}", if count == 1 { "" } else { "s" });
+        Part::new("network", description, std::iter::once(0..model.len()).collect())
+    }
+
+    /// Its number of parameters.
+    pub fn len(&self) -> usize {
+        self.ranges.iter().map(ExactSizeIterator::len).sum()
+    }
+
+    /// Whether it has none (never, for a part of a network).
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+}
+
+impl<T: Real> Model<T> {
+    /// The parts of θ by a grouping, in the order of their first entries.
+    ///
+    /// # Errors
+    /// Names that fit nothing, or two groups.
+    pub fn blocks(&self, grouping: &Grouping) -> Result<Vec<Part>, GroupingError> {
+        let mut parts: Vec<Part> = match grouping {
+            Grouping::Layer => self.layer_blocks(),
+            Grouping::Tensor => self.tensors().iter().map(tensor).collect(),
+            Grouping::Network => vec![Part::network(self)],
+            Grouping::Head => self.heads(),
+            Grouping::Neuron => self.layers().iter().flat_map(|layer| self.units(layer)).collect(),
+            Grouping::Groups(groups) => self.groups(groups)?,
+        };
+        parts.sort_by_key(|p| p.ranges[0].start);
+        Ok(parts)
+    }
+
+    /// The parts by layer: [`Grouping::Layer`].
+    pub fn layer_blocks(&self) -> Vec<Part> {
+        self.layers().iter().map(Part::layer).collect()
+    }
+
+    /// The tensors of a layer: weight, then bias if there is one.
+    fn tensors_of(&self, layer: &Layer) -> &[Tensor] {
+        let all = self.tensors();
+        let first = all.partition_point(|t| t.range.start < layer.range.start);
+        &all[first..first + layer.params.len()]
+    }
+
+    /// What the layer does that these parameters belong to: for the projections of an attention, the attention.
+    pub fn kind_of(&self, layer: &Layer) -> &LayerKind {
+        let named = |name: &str| self.spec().layers.iter().enumerate().find(|(i, l)| l.label(*i) == name);
+        let owner = named(&layer.name).or_else(|| named(layer.name.rsplit_once('.')?.0));
+        &owner.expect("parameters belong to a layer of the network").1.kind
+    }
+
+    /// The part of each output of a layer, or the whole layer if its parameters don't belong to outputs.
+    fn units(&self, layer: &Layer) -> Vec<Part> {
+        let by_output = matches!(
+            self.kind_of(layer),
+            LayerKind::Linear { .. }
+                | LayerKind::Bilinear { .. }
+                | LayerKind::Conv2d { .. }
+                | LayerKind::Attention { .. }
+                | LayerKind::LayerNorm { .. }
+                | LayerKind::RmsNorm { .. }
+                | LayerKind::GroupNorm { .. }
+                | LayerKind::BatchNorm { .. }
+        );
+        if !by_output {
+            return vec![Part::layer(layer)];
+        }
+        let unit = |i: usize| {
+            let own = self.tensors_of(layer).iter().map(|t| rows(t, i, 1)).collect();
+            Part::new(format!("{}[{i}]", layer.name), format!("output {i} of {}", layer.description), own)
+        };
+        (0..self.tensors_of(layer)[0].shape[0]).map(unit).collect()
+    }
+
+    fn heads(&self) -> Vec<Part> {
+        let mut parts = Vec::new();
+        let mut layers = self.layers().iter();
+        while let Some(q) = layers.next() {
+            let LayerKind::Attention { heads, .. } = *self.kind_of(q) else {
+                parts.push(Part::layer(q));
+                continue;
+            };
+            let [k, v, o] = [(); 3].map(|()| layers.next().expect("an attention has four projections"));
+            let name = q.name.rsplit_once('.').map_or("", |(name, _)| name);
+            let width = q.outputs / heads;
+            for head in 0..heads {
+                let mut own: Vec<_> =
+                    [q, k, v].iter().flat_map(|l| self.tensors_of(l)).map(|t| rows(t, head * width, width)).collect();
+                let mixer = &self.tensors_of(o)[0];
+                own.extend((0..mixer.shape[0]).map(|row| {
+                    let start = mixer.range.start + row * mixer.shape[1] + head * width;
+                    start..start + width
+                }));
+                parts.push(Part::new(format!("{name}.head{head}"), format!("head {head} of {heads}"), own));
+            }
+            parts.extend(self.tensors_of(o)[1..].iter().map(tensor));
+        }
+        parts
+    }
+
+    fn groups(&self, groups: &[Group]) -> Result<Vec<Part>, GroupingError> {
+        let layer_of = |t: &Tensor| self.layers().iter().find(|l| l.range.contains(&t.range.start));
+        let layer_name = |t: &Tensor| layer_of(t).map_or("", |l| l.name.as_str());
+        let mut taken: Vec<Option<usize>> = vec![None; self.tensors().len()];
+        for (g, group) in groups.iter().enumerate() {
+            if group.patterns.is_empty() {
+                return Err(GroupingError::Empty(group.name.clone()));
+            }
+            for pattern in &group.patterns {
+                let wild = WildMatch::new(pattern);
+                let mut found = false;
+                for (t, owner) in self.tensors().iter().zip(&mut taken) {
+                    if !wild.matches(&t.name) && !wild.matches(layer_name(t)) {
+                        continue;
+                    }
+                    found = true;
+                    if let Some(other) = owner.filter(|&other| other != g) {
+                        let (first, second) = (groups[other].name.clone(), group.name.clone());
+                        return Err(GroupingError::Twice { tensor: t.name.clone(), first, second });
+                    }
+                    *owner = Some(g);
+                }
+                if !found {
+                    let known = self.layers().iter().map(|l| l.name.as_str());
+                    let known = known.chain(self.tensors().iter().map(|t| t.name.as_str()));
+                    let nearest = nearest(pattern.trim_matches(['*', '?']), known).map(str::to_string);
+                    let (group, pattern) = (group.name.clone(), pattern.clone());
+                    return Err(GroupingError::Nothing { group, pattern, nearest });
+                }
+            }
+        }
+        let of = |owner: Option<usize>, within: &Range<usize>| -> Vec<&Tensor> {
+            let tensors = self.tensors().iter().zip(&taken);
+            tensors.filter(|(t, o)| **o == owner && within.contains(&t.range.start)).map(|(t, _)| t).collect()
+        };
+        let ranges = |tensors: &[&Tensor]| tensors.iter().map(|t| t.range.clone()).collect::<Vec<_>>();
+        let mut parts = Vec::new();
+        for (g, group) in groups.iter().enumerate() {
+            let own = of(Some(g), &(0..self.len()));
+            let count = format!("{} tensor{}", own.len(), if own.len() == 1 { "" } else { "s" });
+            parts.push(Part::new(&group.name, count, ranges(&own)));
+        }
+        for layer in self.layers() {
+            let own = of(None, &layer.range);
+            match own[..] {
+                [] => {}
+                _ if own.len() == layer.params.len() => parts.push(Part::layer(layer)),
+                _ => parts.push(Part::new(&layer.name, format!("the rest of {}", layer.description), ranges(&own))),
+            }
+        }
+        let twice = |(i, part): (usize, &Part)| parts[..i].iter().any(|p| p.name == part.name);
+        match parts.iter().enumerate().find(|&p| twice(p)) {
+            Some((_, part)) => Err(GroupingError::Name(part.name.clone())),
+            None => Ok(parts),
+        }
+    }
+}
+
+fn tensor(t: &Tensor) -> Part {
+    let extents = t.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×");
+    let kind = t.name.rsplit('.').next().unwrap_or(&t.name);
+    Part::new(&t.name, format!("{kind} {extents}").trim_end(), vec![t.range.clone()])
+}
+
+/// `count` rows of a tensor from `first` on, all its axes but the first being one.
+fn rows(t: &Tensor, first: usize, count: usize) -> Range<usize> {
+    let width: usize = t.shape[1..].iter().product();
+    t.range.start + first * width..t.range.start + (first + count) * width
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::init::Init;
+    use crate::spec::{LayerSpec, Loss, ModelSpec, Window};
+    use crate::{Activation, LayerKind};
+
+    fn mlp() -> Model<f64> {
+        let spec = ModelSpec::mlp(&[3, 4, 2], Activation::Tanh, Init::XavierNormal { gain: 1.0 }, Loss::CrossEntropy);
+        Model::new(&spec).unwrap()
+    }
+
+    /// Convolution, norms, tokens, attention with two heads, and a layer used twice.
+    fn mixed() -> Model<f64> {
+        let layers = vec![
+            LayerSpec::new("conv", LayerKind::Conv2d { channels: 4, window: Window::square(2), groups: 1, bias: true }),
+            LayerSpec::new("gn", LayerKind::GroupNorm { groups: 2, eps: 1e-5 }),
+            LayerSpec::new("", LayerKind::Reshape(vec![4, 9])),
+            LayerSpec::new("", LayerKind::Permute(vec![1, 0])),
+            LayerSpec::new("pos", LayerKind::Positional { length: 9 }),
+            LayerSpec::new("attn", LayerKind::Attention { heads: 2, causal: false }),
+            LayerSpec::linear("mix", 4, true, Init::Pytorch),
+            LayerSpec::linear("again", 4, true, Init::Pytorch).sharing("mix"),
+            LayerSpec::new("", LayerKind::MeanTokens),
+            LayerSpec::linear("out", 3, true, Init::Pytorch),
+        ];
+        let spec = ModelSpec::new(&[2, 4, 4], layers, Loss::CrossEntropy);
+        Model::new(&spec).unwrap()
+    }
+
+    fn group(name: &str, patterns: &[&str]) -> Group {
+        Group { name: name.to_string(), patterns: patterns.iter().map(|p| p.to_string()).collect() }
+    }
+
+    fn names(model: &Model<f64>, grouping: &Grouping) -> Vec<String> {
+        model.blocks(grouping).unwrap().into_iter().map(|p| p.name).collect()
+    }
+
+    #[test]
+    fn every_grouping_covers_the_parameters_exactly_once() {
+        let groups = Grouping::Groups(vec![group("front", &["conv*", "gn"]), group("attention", &["attn.*"])]);
+        for model in [mlp(), mixed()] {
+            let mut all = vec![Grouping::Layer, Grouping::Tensor, Grouping::Network, Grouping::Head, Grouping::Neuron];
+            all.extend((model.layers().len() > 2).then(|| groups.clone()));
+            for grouping in all {
+                let mut count = vec![0; model.len()];
+                let parts = model.blocks(&grouping).unwrap();
+                for part in &parts {
+                    part.ranges.iter().for_each(|r| count[r.clone()].iter_mut().for_each(|c| *c += 1));
+                    assert!(part.ranges.windows(2).all(|w| w[0].end < w[1].start), "{part:?}");
+                    assert!(!part.is_empty() && part.len() <= model.len());
+                }
+                assert!(count.iter().all(|&c| c == 1), "{grouping:?}");
+                assert!(parts.windows(2).all(|w| w[0].ranges[0].start < w[1].ranges[0].start), "{grouping:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_are_named_after_what_they_are() {
+        let model = mlp();
+        assert_eq!(names(&model, &Grouping::Layer), ["fc1", "fc2"]);
+        assert_eq!(names(&model, &Grouping::Head), ["fc1", "fc2"]);
+        assert_eq!(names(&model, &Grouping::Tensor), ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]);
+        assert_eq!(names(&model, &Grouping::Network), ["network"]);
+        let neurons = model.blocks(&Grouping::Neuron).unwrap();
+        assert_eq!(neurons.len(), 6);
+        assert_eq!((neurons[1].name.as_str(), &neurons[1].ranges[..]), ("fc1[1]", &[3..6, 13..14][..]));
+        let heads = names(&mixed(), &Grouping::Head);
+        assert_eq!(heads, ["conv", "gn", "pos", "attn.head0", "attn.head1", "attn.o.bias", "mix", "out"]);
+        assert!(names(&mixed(), &Grouping::Neuron).contains(&"pos".to_string()));
+        assert!(names(&mixed(), &Grouping::Neuron).contains(&"gn[3]".to_string()));
+    }
+
+    #[test]
+    fn a_head_has_its_rows_of_q_k_v_and_its_columns_of_o() {
+        let model = mixed();
+        let head = &model.blocks(&Grouping::Head).unwrap()[4];
+        let find = |name: &str| model.tensors().iter().find(|t| t.name == name).unwrap().range.start;
+        for i in 0..4 {
+            for j in 0..4 {
+                let has = |at: usize| head.ranges.iter().any(|r| r.contains(&at));
+                for part in ["q", "k", "v"] {
+                    assert_eq!(has(find(&format!("attn.{part}.weight")) + 4 * i + j), i >= 2);
+                    assert_eq!(has(find(&format!("attn.{part}.bias")) + i), i >= 2);
+                }
+                assert_eq!(has(find("attn.o.weight") + 4 * i + j), j >= 2);
+            }
+        }
+        assert_eq!(head.len(), 3 * (2 * 4 + 2) + 4 * 2);
+    }
+
+    #[test]
+    fn groups_take_layers_and_tensors_and_leave_the_rest_to_the_layers() {
+        let model = mixed();
+        let by = |groups: &[Group]| model.blocks(&Grouping::Groups(groups.to_vec()));
+        let parts = by(&[group("weights", &["*.weight"]), group("front", &["conv.bias", "g?.bias"])]).unwrap();
+        let names: Vec<_> = parts.iter().map(|p| p.name.as_str()).collect();
+        assert_eq!(names, ["weights", "front", "attn.q", "attn.k", "attn.v", "attn.o", "mix", "out"]);
+        assert_eq!(parts[1].description, "2 tensors");
+        assert!(parts[6].description.starts_with("the rest of"), "{}", parts[6].description);
+        let fail = |groups: &[Group]| by(groups).unwrap_err().to_string();
+        assert!(fail(&[group("a", &["cnov*"])]).ends_with("; did you mean `conv`?"));
+        assert!(fail(&[group("a", &["zzzzzz"])]).contains("; give names such as"));
+        assert!(fail(&[group("a", &[])]).contains("group `a` has no names"));
+        assert!(fail(&[group("a", &["conv"]), group("b", &["*.bias"])]).starts_with("`conv.bias` is in the groups"));
+        assert!(fail(&[group("conv", &["conv.bias"])]).contains("called `conv`"));
+        assert_eq!(by(&[group("a", &["conv", "conv.*"])]).unwrap()[0].description, "2 tensors");
+    }
+
+    #[test]
+    #[should_panic(expected = "overlap")]
+    fn overlapping_ranges_are_no_part() {
+        Part::new("a", "", vec![0..4, 3..5]);
+    }
+}
