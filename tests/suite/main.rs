@@ -16,3 +16,4 @@ mod structure;
 mod threads;
 mod tidy;
 mod verified;
+mod zoo;

@@ -5,6 +5,7 @@ use eigenlens_linalg::probes::Distribution;
 use eigenlens_linalg::{LinearOperator, operator};
 use eigenlens_nets::Loss;
 use eigenlens_nets::objective::Kind;
+use eigenlens_nets::spec::Weighting;
 
 use super::subject::{Merged, Part, Subject};
 use super::wiring::Wiring;
@@ -88,7 +89,7 @@ fn lanes(report: &mut Report, s: &Subject<'_>, x: &[f64]) {
 fn gauss_newton(report: &mut Report, s: &Subject<'_>, merged: &Merged<'_>, probes: &[f64]) {
     let p = s.model.len();
     let (c, outputs) = (classes(s), merged.linearization.value(s.model.logits()));
-    let curvatures: Vec<Vec<f64>> = outputs.chunks_exact(c).map(|o| closed_form(s, o)).collect();
+    let curvatures: Vec<Vec<f64>> = outputs.chunks_exact(c).enumerate().map(|(at, o)| closed_form(s, at, o)).collect();
     let (mut negative, mut error) = (0.0, 0.0);
     for v in probes.chunks_exact(p) {
         let gv = (s.product)(Part::Whole, Kind::GaussNewton, 1, v);
@@ -112,13 +113,19 @@ fn classes(s: &Subject<'_>) -> usize {
     s.model.graph().shape(s.model.logits()).dims.last().copied().unwrap_or(1)
 }
 
-/// w_n ∂²ℓ_n/∂o² in closed form for the outputs o of one position, whose losses a sample averages.
-fn closed_form(s: &Subject<'_>, o: &[f64]) -> Vec<f64> {
+/// w_n ∂²ℓ_n/∂o² in closed form for the outputs o of position `at` of all, whose losses a sample averages.
+fn closed_form(s: &Subject<'_>, at: usize, o: &[f64]) -> Vec<f64> {
     let c = o.len();
-    let w = c as f64 / (s.model.outputs() as f64 * s.samples.n as f64);
+    let positions = s.model.outputs() / c;
+    let w = s.samples.weight(at / positions) / (positions * s.samples.n) as f64;
     let mut m = vec![0.0; c * c];
     match s.model.spec().loss {
         Loss::CrossEntropy => {
+            // Σ_c a_c of a label with smoothing and class weights.
+            let Weighting { smoothing, classes } = &s.model.spec().weighting;
+            let of = |c: usize| classes.get(c).copied().unwrap_or(1.0);
+            let all = (0..c).map(of).sum::<f64>() * smoothing / c as f64;
+            let w = w * ((1.0 - smoothing) * of(s.samples.y[at] as usize) + all);
             let top = o.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let e: Vec<f64> = o.iter().map(|x| (x - top).exp()).collect();
             let sum: f64 = e.iter().sum();
@@ -149,8 +156,8 @@ fn loss_curvature(report: &mut Report, s: &Subject<'_>, merged: &Merged<'_>) {
     }
     let m = (s.curvature)(last, Kind::Hessian);
     let mut want = Vec::with_capacity(m.len());
-    for o in merged.linearization.value(s.model.logits()).chunks_exact(c) {
-        let closed = closed_form(s, o);
+    for (at, o) in merged.linearization.value(s.model.logits()).chunks_exact(c).enumerate() {
+        let closed = closed_form(s, at, o);
         for i in 0..c {
             want.extend_from_slice(&closed[i * c + i..(i + 1) * c]);
         }

@@ -199,7 +199,7 @@ impl<'a> Merged<'a> {
     pub fn new(model: &'a Model<f64>, samples: &Samples, theta: &'a [f64], factor: f64) -> Self {
         let f = model.function();
         let at = At { function: f, theta };
-        let weights = vec![factor / samples.n as f64; samples.n];
+        let weights: Vec<f64> = (0..samples.n).map(|i| factor / samples.n as f64 * samples.weight(i)).collect();
         let mut lin = Linearization::new(f, samples.n, Order::Second, Par::Seq);
         lin.input_mut(model.input()).copy_from_slice(&samples.x);
         lin.input_mut(model.target()).copy_from_slice(&samples.y);
@@ -252,9 +252,10 @@ impl<'a> Merged<'a> {
                 let rows = rows(self.model, layer);
                 let reused = (rows * layer.inputs as f64 / width as f64).max(1.0).sqrt();
                 let weighted = |z: &[f64]| match wiring.kind(layer) {
-                    LayerKind::Linear { .. } | LayerKind::Conv2d { .. } | LayerKind::Attention { .. } => {
-                        reused * super::norm(z) + rows.sqrt()
-                    }
+                    LayerKind::Linear { .. }
+                    | LayerKind::Bilinear { .. }
+                    | LayerKind::Conv2d { .. }
+                    | LayerKind::Attention { .. } => reused * super::norm(z) + rows.sqrt(),
                     // Indices, and a table that is added: rows of zeros and a single one.
                     LayerKind::Embedding { .. } | LayerKind::Positional { .. } => (results as f64).sqrt(),
                     _ => super::norm(z) + (results as f64).sqrt(),

@@ -78,9 +78,11 @@ impl<'a> Wiring<'a> {
         let shares = |i: usize| i == own || self.layers()[i].shares.as_ref() == Some(&self.labels[own]);
         let find = |i: usize, part: &str| {
             let name = format!("{}.{part}", self.labels[i]);
-            self.model.graph().find(&name).expect("an attention has its projections")
+            self.model.graph().find(&name).expect("an attention has its projections, a bilinear layer its pairs")
         };
         let one = |i: usize| match part {
+            // What multiplies its weights.
+            None if matches!(self.layers()[i].kind, LayerKind::Bilinear { .. }) => (find(i, "pairs"), self.nodes[i]),
             None => (self.input(i), self.nodes[i]),
             Some("o") => (find(i, "heads"), find(i, "o")),
             Some(part) => (self.input(i), find(i, part)),
@@ -94,7 +96,10 @@ impl<'a> Wiring<'a> {
     /// No for some blocks where it holds: above shared parameters, a product with what does not depend on the block.
     pub fn straight_above(&self, block: &Layer) -> bool {
         let (own, _) = self.place(block);
-        let affine = matches!(self.layers()[own].kind, LayerKind::Linear { .. } | LayerKind::Conv2d { .. });
+        let affine = matches!(
+            self.layers()[own].kind,
+            LayerKind::Linear { .. } | LayerKind::Bilinear { .. } | LayerKind::Conv2d { .. }
+        );
         let mut above = vec![false; self.layers().len()];
         let mut straight = affine && self.uses(block).len() == 1;
         for (i, layer) in self.layers().iter().enumerate().skip(own + 1) {
