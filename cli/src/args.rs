@@ -22,6 +22,16 @@ Exit codes:
 
 Data go to standard output, progress and messages to standard error. NO_COLOR is honoured.";
 
+const ANALYZE_EXAMPLES: &str = "\
+Examples:
+  eigenlens analyze runs/mine/config.toml --weights runs/mine/snapshots/007-epoch-00050.safetensors
+  eigenlens analyze my.toml --weights trained.safetensors --layer 'fc*'   only some layers
+  eigenlens analyze my.toml --weights trained.safetensors --set data.name=mnist
+
+The config says what the data and the network are; the tensors of the file are
+called as in PyTorch's state_dict (fc1.weight, fc1.bias) and laid out so. The
+result is a run directory with one snapshot.";
+
 const RUN_EXAMPLES: &str = "\
 Examples:
   eigenlens run                                 digits, a tanh network 64-32-32-10
@@ -86,6 +96,9 @@ pub enum Command {
     /// Train a network and compute every layer's Hessian spectrum at moments of its training
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
+    /// Compute every layer's Hessian spectrum of a trained network, without training
+    #[command(after_help = ANALYZE_EXAMPLES)]
+    Analyze(AnalyzeArgs),
     /// Check derivatives and spectra on a network; exits with 1 if a check fails
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
@@ -128,6 +141,64 @@ pub struct ConfigArgs {
     /// Scalar type of the curvature: f32 or f64 (training has its own: train.precision)
     #[arg(long, value_name = "TYPE", hide_possible_values = true)]
     pub precision: Option<Precision>,
+}
+
+/// Arguments of `analyze`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct AnalyzeArgs {
+    /// Data, network and what to compute; `[train]` and `[snapshots]` are not read.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Weights: a safetensors file, e.g. a snapshot of a run; without it, the starting weights
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Only these layers (blocks), by name with * and ?; repeatable
+    #[arg(long, value_name = "GLOB")]
+    pub layer: Vec<String>,
+    /// Directory for everything that the analysis leaves; it must not exist yet
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Go on with an interrupted analysis of the same config in its directory
+    #[arg(long)]
+    pub resume: bool,
+    /// Form of the result on standard output: table, json or csv
+    #[arg(long, value_name = "FORM", default_value = "table", hide_possible_values = true)]
+    pub format: Format,
+    /// Check everything and say what would be computed, with its cost; write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+impl AnalyzeArgs {
+    /// The same as a run that trains no epoch, with what to change in its config.
+    pub fn as_run(&self) -> (RunArgs, Vec<Override>) {
+        let text = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let own = |origin: String, key: &str, value: String| Override { origin, key: key.to_owned(), value };
+        let mut more = vec![
+            own("analyze".to_owned(), "train", "{ epochs = 0, precision = \"f64\" }".to_owned()),
+            own("analyze".to_owned(), "snapshots", "{ epochs = [0] }".to_owned()),
+        ];
+        more.extend(self.weights.as_ref().map(|path| {
+            let path = path.to_string_lossy();
+            own(format!("--weights {path}"), "model.weights", text(&path))
+        }));
+        if !self.layer.is_empty() {
+            let list: Vec<String> = self.layer.iter().map(|l| text(l)).collect();
+            more.push(own(
+                format!("--layer {}", self.layer.join(" --layer ")),
+                "spectra.only",
+                format!("[{}]", list.join(", ")),
+            ));
+        }
+        let run = RunArgs {
+            config: self.config.clone(),
+            out: self.out.clone(),
+            resume: self.resume,
+            format: self.format,
+            dry_run: self.dry_run,
+        };
+        (run, more)
+    }
 }
 
 /// Arguments of `run`.

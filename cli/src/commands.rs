@@ -30,7 +30,11 @@ pub fn main(argv: Vec<std::ffi::OsString>) -> Exit {
 fn dispatch(command: &Command, talk: Talk, argv: &[String]) -> Result<Exit> {
     let progress = Progress::new(talk);
     match command {
-        Command::Run(args) => run(args, argv, &progress),
+        Command::Run(args) => run(args, Vec::new(), argv, &progress),
+        Command::Analyze(args) => {
+            let (args, more) = args.as_run();
+            run(&args, more, argv, &progress)
+        }
         Command::Check(args) => check(args, &progress),
         Command::Data(command) => data(command, &progress),
         Command::Models { format } => fine(&models::list(*format, output::width())?),
@@ -47,8 +51,9 @@ fn fine(text: &str) -> Result<Exit> {
 }
 
 /// The config that the arguments describe, checked. Sets the number of threads, which is the whole process's.
-fn config(args: &ConfigArgs, out: Option<&Path>) -> Result<Config> {
+fn config(args: &ConfigArgs, more: Vec<Override>, out: Option<&Path>) -> Result<Config> {
     let mut overrides = args.overrides()?;
+    overrides.extend(more);
     if let Some(out) = out {
         // As a TOML string: a directory named 7 is no number.
         let text = out.to_string_lossy();
@@ -62,8 +67,8 @@ fn config(args: &ConfigArgs, out: Option<&Path>) -> Result<Config> {
     Ok(config)
 }
 
-fn run(args: &RunArgs, argv: &[String], progress: &Progress) -> Result<Exit> {
-    let config = config(&args.config, args.out.as_deref())?;
+fn run(args: &RunArgs, more: Vec<Override>, argv: &[String], progress: &Progress) -> Result<Exit> {
+    let config = config(&args.config, more, args.out.as_deref())?;
     if args.dry_run {
         let plan = pipeline::plan(&config, progress)?;
         return fine(&show_plan(&plan, args.format, output::width()));
@@ -78,7 +83,7 @@ fn run(args: &RunArgs, argv: &[String], progress: &Progress) -> Result<Exit> {
 }
 
 fn check(args: &CheckArgs, progress: &Progress) -> Result<Exit> {
-    let rows = pipeline::check(&config(&args.config, None)?, progress)?;
+    let rows = pipeline::check(&config(&args.config, Vec::new(), None)?, progress)?;
     output::data(show::checks(&rows, args.format, output::width())?.as_bytes())?;
     Ok(if rows.iter().all(|r| r.passed) { Exit::Fine } else { Exit::CheckFailed })
 }

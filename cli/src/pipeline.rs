@@ -46,6 +46,7 @@ mod network;
 mod run;
 mod setup;
 mod weighting;
+mod weights;
 
 /// What a run would compute, and what it would cost.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -181,7 +182,8 @@ pub fn check(config: &Config, progress: &Progress) -> Result<Vec<CheckRow>> {
         setup.analysis.1
     ));
     let options = VerifyOptions { seed: config.seed, ..VerifyOptions::default() };
-    let report = verify(&model, &model.init(config.seed), &setup.analysis.0, &options).map_err(failure)?;
+    let start = weights::start(config, &model)?;
+    let report = verify(&model, &start.theta, &setup.analysis.0, &options).map_err(failure)?;
     Ok(report
         .rows
         .iter()

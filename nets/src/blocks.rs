@@ -68,6 +68,16 @@ pub enum GroupingError {
         /// The other.
         second: String,
     },
+    /// A pattern without a part.
+    #[error("`{pattern}` is the name of no block; {}", .nearest.as_ref().map_or_else(|| format!("the blocks are {known}"), |n| format!("did you mean `{n}`?")))]
+    NoPart {
+        /// The pattern.
+        pattern: String,
+        /// The nearest name.
+        nearest: Option<String>,
+        /// All names, or the first of them.
+        known: String,
+    },
     /// Two parts of one name.
     #[error("two blocks would be called `{0}`; give the group another name")]
     Name(String),
@@ -127,6 +137,28 @@ impl Part {
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
+}
+
+/// The parts whose names fit one of the patterns, in which `*` stands for any characters and `?` for one, in their own order;
+/// all of them if there are no patterns.
+///
+/// # Errors
+/// [`GroupingError::NoPart`] for a pattern that fits none.
+pub fn select(parts: &[Part], patterns: &[String]) -> Result<Vec<Part>, GroupingError> {
+    /// Names that a message lists.
+    const LISTED: usize = 20;
+    let fits = |pattern: &String, part: &Part| WildMatch::new(pattern).matches(&part.name);
+    if let Some(pattern) = patterns.iter().find(|p| !parts.iter().any(|part| fits(p, part))) {
+        let names = || parts.iter().map(|p| p.name.as_str());
+        let more = if parts.len() > LISTED { ", …" } else { "" };
+        return Err(GroupingError::NoPart {
+            pattern: pattern.clone(),
+            nearest: nearest(pattern, names()).map(str::to_owned),
+            known: names().take(LISTED).collect::<Vec<_>>().join(", ") + more,
+        });
+    }
+    let chosen = |part: &&Part| patterns.is_empty() || patterns.iter().any(|p| fits(p, part));
+    Ok(parts.iter().filter(chosen).cloned().collect())
 }
 
 impl<T: Real> Model<T> {

@@ -100,6 +100,9 @@ impl Blocks {
 pub struct Spectra {
     /// What each block of the Hessian belongs to: a layer, a tensor, the network, a head, a neuron.
     pub blocks: Blocks,
+    /// The blocks whose spectra are computed, by name, with `*` for any characters and `?` for one; absent: all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
     /// Blocks of up to this many parameters get their exact spectrum; larger ones extreme pairs and a density.
     pub exact_max: usize,
     /// Largest eigenvalues where the spectrum is not exact; from 21 on they show how many outliers there are.
@@ -152,6 +155,7 @@ impl Default for Spectra {
     fn default() -> Self {
         Self {
             blocks: Blocks::default(),
+            only: Vec::new(),
             // Of 2,100 parameters all eigenvalues take about a second on one core; the hidden layers of 64-32-32-10 have
             // 2,080 and 1,056.
             exact_max: 2100,

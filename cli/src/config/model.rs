@@ -1,5 +1,7 @@
 //! `[model]`: the network, by name, as a list of widths or layer by layer.
 
+use std::path::PathBuf;
+
 use eigenlens_nets::Activation;
 use eigenlens_nets::options::OptionError;
 use eigenlens_nets::zoo::{Family, Options};
@@ -41,6 +43,9 @@ pub struct Model {
     /// name: how branches become one, `"add"`, `"mul"`, `"concat"` or `"bilinear"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub merge: Option<String>,
+    /// A safetensors file of weights to start from, e.g. a snapshot of a run; absent: drawn by `init`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
     /// Extents of a sample where it is no plain vector: [tokens, features] or [channels, rows, columns].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<Vec<usize>>,

@@ -37,6 +37,7 @@ patch = 4
 kernel = 3
 bottleneck = 8
 merge = "bilinear"
+weights = "run/snapshots/last.safetensors"
 input = [1, 8, 8]
 hidden = [32, 32]
 activation = "tanh"
@@ -116,6 +117,7 @@ slq_probes = 10
 slq_steps = 60
 tau = 1e-3
 coupling_probes = 32
+only = ["fc*"]
 groups = { encoder = ["enc*", "attn.*"] }
 "#;
 

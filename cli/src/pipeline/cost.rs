@@ -22,10 +22,10 @@ use eigenlens_linalg::{LinearOperator, Real, dense};
 use eigenlens_nets::objective::{Cut, Kind, Reduction};
 use eigenlens_nets::{Model, Objective, Part};
 
-use super::curvature::{between, block_options, parts};
+use super::curvature::{Parts, between, block_options, parts};
 use super::memory;
 use super::setup::{Setup, failure, setup};
-use super::{Plan, PlannedLayer, PlannedPhi};
+use super::{Plan, PlannedLayer, PlannedPhi, weights};
 use crate::config::{Config, Precision};
 use crate::error::Result;
 use crate::progress::Progress;
@@ -59,24 +59,28 @@ fn plan_in<T: Real>(config: &Config, setup: &Setup, progress: &Progress) -> Resu
         Objective::new(&model, &setup.analysis.0, Reduction::Mean, Order::Second, Cut::default()).map_err(failure)?;
     let options = block_options(config);
     let snapshots = config.snapshots.at(config.train.epochs);
-    let parts = parts(config, &model)?;
+    let Parts { all, chosen: parts } = parts(config, &model)?;
     let phase = progress.phase("trials", parts.len() as u64);
-    objective.linearize(&model.init(config.seed));
+    let start = weights::start(config, &model)?;
+    objective.set_buffers(&start.buffers);
+    objective.linearize(&start.theta);
     let dense = |part: &&Part| choose(&objective, part, &options).route != Route::Krylov;
     let largest = parts.iter().filter(dense).map(Part::len).max();
     let eigen_rate = eigenvalue_rate(largest.unwrap_or(TRIAL_ORDER).clamp(64, TRIAL_ORDER));
     let (mut layers, mut phi_seconds, mut phi_products) = (Vec::new(), 0.0, 0);
-    let phi = between(config, parts.len());
+    let phi = between(config, all.len());
     let network = Part::network(&model);
     for part in &parts {
         layers.push(planned(&objective, part, &options, eigen_rate, snapshots.len()));
+        phase.advance(1, &part.name);
+    }
+    for part in &all {
         let columns = phi.columns(part.len(), model.len());
         if columns > 0 {
             let block = Block::between_parts(&objective, part, &network, Kind::Hessian);
             phi_products += columns;
             phi_seconds += columns as f64 * several(&block, columns);
         }
-        phase.advance(1, &part.name);
     }
     Ok(Plan {
         model: config.model.describe(setup.spec.features(), setup.summary.outputs),

@@ -1,6 +1,5 @@
 //! The layer-wise picture at every snapshot: what is finished already is taken over, the rest computed.
 
-use std::path::Path;
 use std::time::Instant;
 
 use eigenlens_autodiff::Order;
@@ -11,12 +10,13 @@ use eigenlens_hessian::layerwise::block;
 use eigenlens_hessian::slq::SlqOptions;
 use eigenlens_hessian::spectrum::Spectrum;
 use eigenlens_linalg::Real;
-use eigenlens_nets::model::{Buffer, State};
+use eigenlens_nets::blocks::select;
+use eigenlens_nets::model::State;
 use eigenlens_nets::objective::{Cut, Kind, Reduction};
-use eigenlens_nets::snapshot::{self, SnapshotError};
 use eigenlens_nets::{Model, Objective, Part};
 
 use super::setup::{Setup, failure};
+use super::weights;
 use crate::config::Config;
 use crate::error::Result;
 use crate::progress::Progress;
@@ -49,12 +49,22 @@ pub fn block_options(config: &Config) -> BlockOptions {
     options
 }
 
-/// The parts of θ whose blocks a config asks for.
+/// How a config cuts θ.
+pub struct Parts {
+    /// All parts, for what lies between them.
+    pub all: Vec<Part>,
+    /// Those whose spectra are asked for.
+    pub chosen: Vec<Part>,
+}
+
+/// The parts of θ that a config asks for.
 ///
 /// # Errors
-/// Names of groups that the network doesn't have.
-pub fn parts<T: Real>(config: &Config, model: &Model<T>) -> Result<Vec<Part>> {
-    model.blocks(&config.spectra.grouping()).map_err(failure)
+/// Names that the network doesn't have.
+pub fn parts<T: Real>(config: &Config, model: &Model<T>) -> Result<Parts> {
+    let all = model.blocks(&config.spectra.grouping()).map_err(failure)?;
+    let chosen = select(&all, &config.spectra.only).map_err(failure)?;
+    Ok(Parts { all, chosen })
 }
 
 /// The options of Φ between so many parts. Without probes only what can be done exactly is done; where all probes are no
@@ -99,8 +109,8 @@ pub fn analyse<T: Real>(
     let mut objective =
         Objective::new(&model, samples, Reduction::Mean, Order::Second, Cut::default()).map_err(failure)?;
     let options = block_options(config);
-    let parts = parts(config, &model)?;
-    let between = between(config, parts.len());
+    let Parts { all, chosen: parts } = parts(config, &model)?;
+    let between = between(config, all.len());
     let with_phi = between.probes > 0 || model.len() <= between.exact_max;
     let phase = progress.phase("curvature", (snapshots.len() * (parts.len() + 1)) as u64);
     let of_all = Origin::new(config)
@@ -110,7 +120,7 @@ pub fn analyse<T: Real>(
     let mut reused = 0;
     let mut done = Vec::new();
     for (index, kept) in snapshots.iter().enumerate() {
-        let state = state(&model, &directory.file(&kept.file))?;
+        let state = weights::read(&model, &directory.file(&kept.file))?;
         let origin = state.buffers.iter().fold(of_all.numbers(&state.theta), |o, b| o.numbers(b));
         let mut point = Point { objective: &mut objective, state: &state, ready: false };
         let mut layers = Vec::new();
@@ -140,7 +150,7 @@ pub fn analyse<T: Real>(
             None => None,
             Some(Some(phi)) => Some(phi),
             Some(None) => {
-                let phi = measured(&coupling(point.objective(), &parts, Kind::Hessian, &between).phi);
+                let phi = measured(&coupling(point.objective(), &all, Kind::Hessian, &between).phi);
                 directory.keep(&part, &origin, &phi, None)?;
                 Some(phi)
             }
@@ -168,18 +178,6 @@ pub fn analyse<T: Real>(
     }
     directory.reused(reused);
     Ok(done)
-}
-
-/// The weights and running averages of a snapshot, exactly as they were in training: the file has their precision.
-fn state<T: Real>(model: &Model<T>, path: &Path) -> Result<State<f64>> {
-    let wrong = |e: SnapshotError| failure(e).at(path.display());
-    let file = snapshot::read(path).map_err(wrong)?;
-    let mut theta = Vec::with_capacity(model.len());
-    for tensor in model.tensors() {
-        theta.extend(file.values(&tensor.name, &tensor.shape).map_err(wrong)?);
-    }
-    let buffer = |b: &Buffer| file.values(&b.name, &[b.len]).map_err(wrong);
-    Ok(State { theta, buffers: model.buffers().iter().map(buffer).collect::<Result<_>>()? })
 }
 
 fn measured(q: &Quantity) -> Measured {

@@ -7,7 +7,7 @@ use eigenlens_hessian::layerwise::route;
 use eigenlens_linalg::Real;
 use eigenlens_nets::{Model, Part};
 
-use super::curvature::{between, block_options, parts};
+use super::curvature::{Parts, between, block_options, parts};
 use super::setup::{Setup, failure};
 use crate::config::{Config, Precision};
 use crate::error::{Failure, Result};
@@ -75,8 +75,8 @@ fn peak<T: Real>(config: &Config, setup: &Setup, budget: f64) -> Result<Peak> {
     if base > budget {
         return Ok(peak);
     }
-    let parts = parts(config, &model)?;
-    for part in &parts {
+    let Parts { all: parts, chosen } = parts(config, &model)?;
+    for part in &chosen {
         let (bytes, what, hint) = block::<T>(&model, part, samples, &options);
         if base + bytes > peak.bytes {
             peak = Peak { bytes: base + bytes, what: format!("{what} of `{}`", part.name), hint };

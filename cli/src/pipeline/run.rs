@@ -14,6 +14,7 @@ use super::Finished;
 use super::curvature::{Kept, analyse};
 use super::memory;
 use super::setup::{Setup, failure, setup, training};
+use super::weights;
 use crate::config::{Config, Precision};
 use crate::error::{Failure, Result};
 use crate::progress::Progress;
@@ -41,6 +42,9 @@ pub fn run(config: &Config, argv: &[String], resume: bool, progress: &Progress) 
     // Whatever can be refused is refused before there is a directory.
     training(config, setup.train.n)?;
     memory::check(config, &setup)?;
+    if config.model.weights.is_some() {
+        weights::start(config, &Model::<f64>::new(&setup.spec).map_err(failure)?)?;
+    }
     let (data, here) = (setup.data_hash.as_deref(), Path::new("."));
     let mut directory =
         if resume { RunDir::resume(config, data, here)? } else { RunDir::create(config, data, argv, here)? };
@@ -112,8 +116,13 @@ fn course<T: Real>(config: &Config, setup: &Setup, directory: &RunDir, progress:
     let mut curve = Vec::new();
     let mut kept: Vec<Kept> = Vec::new();
     let mut failed = None;
-    let trained =
-        train(&model, model.start(config.seed), &setup.train, setup.validation.as_ref(), &options, |e, state| {
+    let trained = train(
+        &model,
+        weights::start(config, &model)?,
+        &setup.train,
+        setup.validation.as_ref(),
+        &options,
+        |e, state| {
             let test = on_test.as_mut().map(|t| t.score(state));
             curve.push(CurvePoint {
                 epoch: e.epoch as usize,
@@ -137,8 +146,9 @@ fn course<T: Real>(config: &Config, setup: &Setup, directory: &RunDir, progress:
                 phase.advance(1, &format!("epoch {} loss {:.4}", e.epoch, e.train.loss));
             }
             Next::Continue
-        })
-        .map_err(failure)?;
+        },
+    )
+    .map_err(failure)?;
     drop(phase);
     if let Some(error) = failed {
         return Err(error);
