@@ -3,6 +3,8 @@
 //! Machines are noisy, so every claim is a ratio: [`compare`] runs its subjects in turn, round after round, and divides the
 //! medians by that of the first. Criterion's own figures are printed beside.
 
+pub mod images;
+
 use std::time::Instant;
 
 use eigenlens_autodiff::Order;
