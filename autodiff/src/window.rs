@@ -9,6 +9,7 @@ use eigenlens_linalg::Real;
 
 pub(crate) mod correlation;
 mod direct;
+pub(crate) mod interleaved;
 pub(crate) mod plane;
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! | [`real`] | the scalar types f32 and f64 |
 //! | [`mod@gemm`] | matrix products through faer, on row-major views |
 //! | [`shifted`] | products with a matrix of overlapping rows, as the patches of an image are |
+//! | [`interleaved`] | correlations of images that stand side by side in the lanes of vectors |
 //! | [`simd`], [`elementwise`] | vector arithmetic and functions (exp, tanh, …) and the one driver that runs them over slices |
 //! | [`reduce`] | dot, norms, axpy, column sums, with a fixed order of summation |
 //! | [`operator`], [`stop`] | symmetric operators on k columns; why an iteration ended |
@@ -20,6 +21,7 @@ pub mod dense;
 pub mod eigs;
 pub mod elementwise;
 pub mod gemm;
+pub mod interleaved;
 pub mod lanczos;
 pub mod operator;
 pub mod probes;

@@ -101,12 +101,12 @@ impl WithSimd for Tile {
 }
 
 #[inline(always)]
-fn tile<S: Simd>() -> usize {
+pub(crate) fn tile<S: Simd>() -> usize {
     if S::REGISTER_COUNT >= 32 { 8 } else { 4 }
 }
 
 #[inline(always)]
-fn width<T: Vectors, S: Simd>() -> usize {
+pub(crate) fn width<T: Vectors, S: Simd>() -> usize {
     size_of::<T::V<S>>() / size_of::<T>()
 }
 

@@ -644,10 +644,12 @@ fn add_groups<T: Real>(
 fn shard_rows<T: Real>(model: &Model<T>, n: usize) -> usize {
     // Values, saved slopes, cotangents, bent cotangents and one lane of tangents and their cotangents.
     let width = model.features() + 10 * layer_width(model);
-    let rows = (CACHE / (width * size_of::<T>())).clamp(MIN_ROWS, MAX_ROWS);
+    // A weight that a sample uses in many places needs few samples to be worth its packing.
+    let uses = (model.multiply_adds() / model.len().max(1)).max(1);
+    let least = (MIN_ROWS / uses).max(ROW_STEP);
+    let rows = (CACHE / (width * size_of::<T>())).clamp(least, MAX_ROWS);
     let shards = n.div_ceil(rows);
-    // An even cut, in multiples of 8 rows for the vector units.
-    n.div_ceil(shards).next_multiple_of(8).min(n)
+    n.div_ceil(shards).next_multiple_of(ROW_STEP).min(n)
 }
 
 /// Σ_ℓ out_ℓ: values per sample of all layers' outputs.
@@ -659,6 +661,8 @@ fn layer_width<T: Real>(model: &Model<T>) -> usize {
 const MAX_WINDOW: usize = 16;
 /// Bytes of a core's second-level cache that a shard may fill.
 const CACHE: usize = 1 << 20;
+/// Rows come in multiples of this: vectors whose lanes are samples are then full.
+const ROW_STEP: usize = 16;
 /// Below this many rows, packing the weights of a layer costs more than the product.
 const MIN_ROWS: usize = 128;
 /// Above this many rows, nothing is gained.

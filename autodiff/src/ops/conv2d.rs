@@ -7,10 +7,11 @@
 //! - X̄_n = Wᵀ ȳ_n, which is added up where it was read; W̄ = Σ_n ȳ_n X_nᵀ, b̄ = Σ_{n,pixels} ȳ_n
 //! - x̄̇ from Wᵀ ȳ̇_n + Ẇᵀ ȳ_n, W̄̇ = Σ_n ȳ̇_n X_nᵀ + ȳ_n Ẋ_nᵀ, b̄̇ = Σ ȳ̇_n
 //!
-//! X_n is seldom written out: in an image with zeros around it each of its rows is a shifted piece, and the products run on
-//! those. With stride 1 the adjoint is itself a correlation, of ȳ with W turned round. Where shifts don't serve (pointwise
-//! layers, tiny outputs, strided adjoints), patches of a few images at a time are packed into cache (Chellapilla 2006,
-//! "im2col"; for a whole batch they would go through memory). Lanes on W or ȳ share x: one product of K · O rows.
+//! X_n is seldom written out. Where there are images enough to fill the lanes of a vector, they stand side by side in it and
+//! every pixel multiplies the taps that lie inside. Else, in an image with zeros around it each row of X_n is a shifted
+//! piece, and the products run on those; with stride 1 the adjoint is itself a correlation, of ȳ with W turned round. Where
+//! neither serves (pointwise layers, strided adjoints of a few images), patches of a few images at a time are packed into
+//! cache (Chellapilla 2006, "im2col"; for a whole batch they would go through memory). Lanes on W or ȳ share x.
 
 use eigenlens_linalg::reduce::sum;
 use eigenlens_linalg::{Real, Write};
@@ -19,6 +20,7 @@ use crate::family::{fill_unwritten, pull_both};
 use crate::op::{Cotangent, Cx, Lanes, Op, Primal, Shape, Slot};
 use crate::window::Window;
 use crate::window::correlation::Correlation;
+use crate::window::interleaved::{Point, Tangents};
 
 /// The convolutional layer; inputs x (batch, C, H, W), W (O, C/groups, kh, kw) and, if there is a bias, b (O).
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +82,22 @@ fn pull_bias<T: Real>(gy: Lanes<'_, T>, slot: &mut Slot<'_, T>, pixels: usize) {
     }
 }
 
+/// The slots of x and W.
+fn on_factors<'s, 'a, T>(slots: &'s mut [Option<Slot<'a, T>>]) -> [Option<&'s mut Slot<'a, T>>; 2] {
+    let (x, rest) = slots.split_at_mut(1);
+    [x[0].as_mut(), rest[0].as_mut()]
+}
+
+/// b̄̇ ← Σ ȳ̇, which may be missing.
+fn pull_tangent_bias<T: Real>(dgy: Option<Lanes<'_, T>>, dgx: &mut [Option<Slot<'_, T>>], pixels: usize) {
+    if let Some(Some(slot)) = dgx.get_mut(2) {
+        match dgy {
+            Some(dgy) => pull_bias(dgy, slot, pixels),
+            None => fill_unwritten(&mut dgx[2..]),
+        }
+    }
+}
+
 impl<T: Real> Op<T> for Conv2d {
     fn name(&self) -> &'static str {
         "conv2d"
@@ -117,7 +135,12 @@ impl<T: Real> Op<T> for Conv2d {
             fill_planes(bias, y, self.0.sizes().pixels);
             write = Write::Add;
         }
-        self.0.product(cx.par, Lanes::new(x[0], 1), Lanes::new(x[1], 1), y, write);
+        let (image, w) = (Lanes::new(x[0], 1), Lanes::new(x[1], 1));
+        if let Some(at) = self.0.abreast::<T>(cx.batch) {
+            let p = Point { x: x[0], w: x[1], gy: &[] };
+            return self.0.push_abreast(&at, p, Tangents { x: Some(image), w: None }, y, write);
+        }
+        self.0.product(cx.par, image, w, y, write);
     }
 
     fn jvp(&self, cx: &Cx, p: Primal<'_, T>, dx: &[Option<Lanes<'_, T>>], dy: &mut [T]) {
@@ -129,6 +152,10 @@ impl<T: Real> Op<T> for Conv2d {
             }
             write = Write::Add;
         }
+        if let Some(at) = self.0.abreast::<T>(cx.batch).filter(|_| dx[0].is_some() || dx[1].is_some()) {
+            let point = Point { x: p.x[0], w: p.x[1], gy: &[] };
+            return self.0.push_abreast(&at, point, Tangents { x: dx[0], w: dx[1] }, dy, write);
+        }
         if let Some(dx) = dx[0] {
             self.0.product(cx.par, dx, Lanes::new(p.x[1], 1), dy, write);
             write = Write::Add;
@@ -139,15 +166,18 @@ impl<T: Real> Op<T> for Conv2d {
     }
 
     fn vjp(&self, cx: &Cx, p: Primal<'_, T>, gy: Lanes<'_, T>, gx: &mut [Option<Slot<'_, T>>]) {
+        if let Some(at) = self.0.abreast::<T>(cx.batch) {
+            let point = Point { x: p.x[0], w: p.x[1], gy: &[] };
+            self.0.pull_abreast(&at, point, Tangents { x: None, w: None }, Some(gy), on_factors(gx));
+            return pull_tangent_bias(Some(gy), gx, self.0.sizes().pixels);
+        }
         if let Some(slot) = &mut gx[0] {
             self.0.pull_x(cx.par, gy, Lanes::new(p.x[1], 1), slot);
         }
         if let Some(slot) = &mut gx[1] {
             self.0.pull_w(cx.par, gy, Lanes::new(p.x[0], 1), slot);
         }
-        if let Some(Some(slot)) = gx.get_mut(2) {
-            pull_bias(gy, slot, self.0.sizes().pixels);
-        }
+        pull_tangent_bias(Some(gy), gx, self.0.sizes().pixels);
     }
 
     fn vjp_jvp(
@@ -160,6 +190,11 @@ impl<T: Real> Op<T> for Conv2d {
         dgx: &mut [Option<Slot<'_, T>>],
     ) {
         let gy = Lanes::new(cotangent.gy, 1);
+        if let Some(at) = self.0.abreast::<T>(cx.batch) {
+            let point = Point { x: p.x[0], w: p.x[1], gy: cotangent.gy };
+            self.0.pull_abreast(&at, point, Tangents { x: dx[0], w: dx[1] }, dgy, on_factors(dgx));
+            return pull_tangent_bias(dgy, dgx, self.0.sizes().pixels);
+        }
         if let Some(slot) = &mut dgx[0] {
             let slope = dgy.map(|dgy| (dgy, Lanes::new(p.x[1], 1)));
             pull_both(slot, slope, dx[1].map(|dw| (gy, dw)), |gy, w, slot| self.0.pull_x(cx.par, gy, w, slot));
@@ -168,11 +203,6 @@ impl<T: Real> Op<T> for Conv2d {
             let slope = dgy.map(|dgy| (dgy, Lanes::new(p.x[0], 1)));
             pull_both(slot, slope, dx[0].map(|dx| (gy, dx)), |gy, x, slot| self.0.pull_w(cx.par, gy, x, slot));
         }
-        if let Some(Some(slot)) = dgx.get_mut(2) {
-            match dgy {
-                Some(dgy) => pull_bias(dgy, slot, self.0.sizes().pixels),
-                None => fill_unwritten(&mut dgx[2..]),
-            }
-        }
+        pull_tangent_bias(dgy, dgx, self.0.sizes().pixels);
     }
 }

@@ -147,11 +147,16 @@ fn close(a: &[f64], b: &[f64], bound: f64) {
     assert!(worst <= bound, "{worst:e} > {bound:e}");
 }
 
+/// Batches that fill no vector, those that fill one or several, and those that leave some lanes empty.
+fn batches(few: usize) -> impl Strategy<Value = usize> {
+    prop_oneof![1..=few, prop::sample::select(vec![7usize, 8, 14, 16, 23])]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn convolutions_are_their_plain_loops_in_both_precisions(l in layers(), batch in 1..=4usize, seed in 0..1000u64) {
+    fn convolutions_are_their_plain_loops_in_both_precisions(l in layers(), batch in batches(4), seed in 0..1000u64) {
         let x = points(&l.inputs(), batch, seed);
         let want = l.naive(&x, batch);
         let terms = (l.input[0] * l.window.taps()) as f64;
@@ -163,7 +168,7 @@ proptest! {
     }
 
     #[test]
-    fn convolutions_pass_the_tester(l in layers(), batch in 1..=3usize, seed in 0..1000u64) {
+    fn convolutions_pass_the_tester(l in layers(), batch in batches(3), seed in 0..1000u64) {
         let bad = failures(&l.op(), &l.inputs(), &l.window, batch, seed);
         prop_assert!(bad.is_empty(), "{l:?}\n{}", bad.join("\n"));
     }
@@ -210,6 +215,28 @@ fn wide_layers_and_large_batches_cross_packs_and_lanes() {
         close(&eval::<f64>(&l.op(), &x, batch, want.len()), &want, 1e-12);
         let bad = failures(&l.op(), &l.inputs(), &window, batch.min(40), 5);
         assert!(bad.is_empty(), "{}", bad.join("\n"));
+    }
+}
+
+#[test]
+fn average_pools_of_neighbouring_windows_pass_the_tester() {
+    for (size, kernel, stride) in [([6, 4], 2, 2), ([7, 5], 2, 2), ([9, 7], 3, 3), ([8, 9], 4, 4), ([6, 6], 2, 3)] {
+        let window = Window::square(kernel).stride(stride);
+        let dims = [2, size[0], size[1]];
+        let op = Linear(AvgPool2d::new(dims, window));
+        let inputs = [(Shape::batched(&dims), Sample::Normal)];
+        let (x, output) = (points(&inputs, 3, 1), window.output(size).unwrap());
+        let (plane, pixels) = (size[0] * size[1], output[0] * output[1]);
+        let mut means = vec![0.0; 6 * pixels];
+        for c in 0..6 {
+            each(&window, size, output, |to, _, from| {
+                means[c * pixels + to] += x[0][c * plane + from] / window.taps() as f64;
+            });
+        }
+        close(&eval::<f64>(&op, &x, 3, means.len()), &means, 1e-14);
+        close(&eval::<f32>(&op, &x, 3, means.len()), &means, 1e-6);
+        let bad = failures(&op, &inputs, &window, 3, 2);
+        assert!(bad.is_empty(), "{size:?} {kernel} {stride}\n{}", bad.join("\n"));
     }
 }
 
