@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use eigenlens_autodiff::Order;
-use eigenlens_benches::images::{Norm, lenet5, resnet20, useful_flops, with_samples};
+use eigenlens_benches::images::{lenet5, resnet20, useful_flops, with_samples};
 use eigenlens_benches::{compare, directions, objective};
 use eigenlens_linalg::{Par, Real, View, Write, gemm};
 use eigenlens_nets::ModelSpec;
@@ -73,9 +73,9 @@ fn network<T: Real>(c: &mut Criterion, name: &str, spec: &ModelSpec, n: usize) {
 
 fn networks<T: Real>(c: &mut Criterion) {
     network::<T>(c, "LeNet-5", &lenet5(), 256);
-    network::<T>(c, "ResNet-20 without norm", &resnet20(Norm::Plain), 64);
-    network::<T>(c, "ResNet-20, running averages", &resnet20(Norm::Batch(Statistics::Running)), 64);
-    network::<T>(c, "ResNet-20, batch statistics", &resnet20(Norm::Batch(Statistics::Batch)), 64);
+    network::<T>(c, "ResNet-20 without norm", &resnet20(None), 64);
+    network::<T>(c, "ResNet-20, running averages", &resnet20(Some(Statistics::Running)), 64);
+    network::<T>(c, "ResNet-20, batch statistics", &resnet20(Some(Statistics::Batch)), 64);
 }
 
 fn zoo(c: &mut Criterion) {
