@@ -1,3 +1,5 @@
+//! Every named network builds, has the sizes of its source, and refuses what does not fit.
+
 use super::*;
 use crate::data;
 use crate::model::Model;
