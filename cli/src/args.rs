@@ -1,6 +1,6 @@
 //! The command line, defined once: parsing, help texts and shell completions come from here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
@@ -31,6 +31,19 @@ Examples:
 The config says what the data and the network are; the tensors of the file are
 called as in PyTorch's state_dict (fc1.weight, fc1.bias) and laid out so. The
 result is a run directory with one snapshot.";
+
+const INTERLAYER_EXAMPLES: &str = "\
+Examples:
+  eigenlens interlayer examples/residual-mlp.toml
+  eigenlens interlayer examples/residual-mlp.toml --set model.skips=false
+  eigenlens interlayer my.toml --weights trained.safetensors --format json
+
+A block is a layer with weights and what follows it. Its result is shifted by
+the same amount for every sample: R is the Frobenius norm of the second
+derivatives of the loss to two such shifts, C = R over the geometric mean of
+the two blocks' own, D = (R / spectral norm)^2, GN-Gap the part of R that is
+not Gauss-Newton over the part that is, rho the spectral norm of a block's
+Jacobian. Definitions: arXiv 2604.11639.";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -99,6 +112,9 @@ pub enum Command {
     /// Compute every layer's Hessian spectrum of a trained network, without training
     #[command(after_help = ANALYZE_EXAMPLES)]
     Analyze(AnalyzeArgs),
+    /// Show how curvature couples the blocks of a network: resonance, coupling, stable rank, GN-Gap
+    #[command(after_help = INTERLAYER_EXAMPLES)]
+    Interlayer(InterlayerArgs),
     /// Check derivatives and spectra on a network; exits with 1 if a check fails
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
@@ -178,10 +194,7 @@ impl AnalyzeArgs {
             own("analyze".to_owned(), "train", "{ epochs = 0, precision = \"f64\" }".to_owned()),
             own("analyze".to_owned(), "snapshots", "{ epochs = [0] }".to_owned()),
         ];
-        more.extend(self.weights.as_ref().map(|path| {
-            let path = path.to_string_lossy();
-            own(format!("--weights {path}"), "model.weights", text(&path))
-        }));
+        more.extend(self.weights.as_deref().map(weights_override));
         if !self.layer.is_empty() {
             let list: Vec<String> = self.layer.iter().map(|l| text(l)).collect();
             more.push(own(
@@ -199,6 +212,27 @@ impl AnalyzeArgs {
         };
         (run, more)
     }
+}
+
+/// Arguments of `interlayer`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct InterlayerArgs {
+    /// Data, network and probes.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Weights: a safetensors file, e.g. a snapshot of a run; without it, the starting weights
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Form of the result on standard output: table, json (with all matrices) or csv (all pairs)
+    #[arg(long, value_name = "FORM", default_value = "table", hide_possible_values = true)]
+    pub format: Format,
+}
+
+/// What `--weights` changes in a config.
+pub fn weights_override(path: &Path) -> Override {
+    let path = path.to_string_lossy().into_owned();
+    let value = toml::Value::String(path.clone()).to_string();
+    Override { origin: format!("--weights {path}"), key: "model.weights".to_owned(), value }
 }
 
 /// Arguments of `run`.

@@ -10,7 +10,7 @@ use crate::pipeline::{self, Plan};
 use crate::progress::Progress;
 use crate::rundir::RunDir;
 use crate::table::{Kind, Table};
-use crate::{models, output, report, show};
+use crate::{interlayer, models, output, report, show};
 
 /// Runs the program on a command line and returns its exit code. Prints everything, failures included.
 pub fn main(argv: Vec<std::ffi::OsString>) -> Exit {
@@ -34,6 +34,11 @@ fn dispatch(command: &Command, talk: Talk, argv: &[String]) -> Result<Exit> {
         Command::Analyze(args) => {
             let (args, more) = args.as_run();
             run(&args, more, argv, &progress)
+        }
+        Command::Interlayer(args) => {
+            let more = args.weights.as_deref().map(args::weights_override).into_iter().collect();
+            let found = pipeline::interlayer(&config(&args.config, more, None)?, &progress)?;
+            fine(&interlayer::show(&found, args.format, output::width())?)
         }
         Command::Check(args) => check(args, &progress),
         Command::Data(command) => data(command, &progress),

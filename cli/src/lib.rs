@@ -9,6 +9,7 @@ pub mod error;
 #[cfg(test)]
 mod example;
 pub mod files;
+pub mod interlayer;
 pub mod machine;
 pub mod models;
 pub mod numbers;

@@ -34,6 +34,7 @@ use serde::Serialize;
 use self::setup::{failure, setup};
 use crate::config::{Config, Task};
 use crate::error::{Failure, Result};
+use crate::interlayer::Interlayer;
 use crate::progress::Progress;
 use crate::results::RunResult;
 use crate::rundir::RunDir;
@@ -41,6 +42,7 @@ use crate::show::{CheckRow, DatasetInfo};
 
 mod cost;
 mod curvature;
+mod interlayer;
 mod memory;
 mod network;
 mod run;
@@ -167,6 +169,14 @@ pub fn plan(config: &Config, progress: &Progress) -> Result<Plan> {
 /// Bad data, a directory that can't be had, a loss that isn't finite.
 pub fn run(config: &Config, argv: &[String], resume: bool, progress: &Progress) -> Result<Finished> {
     run::run(config, argv, resume, progress)
+}
+
+/// Curvature between the functional blocks of the configured network, at `model.weights` or its starting weights.
+///
+/// # Errors
+/// Bad data or weights.
+pub fn interlayer(config: &Config, progress: &Progress) -> Result<Interlayer> {
+    interlayer::interlayer(config, progress)
 }
 
 /// Checks the identities of derivatives and spectra on the configured network, at its starting point.

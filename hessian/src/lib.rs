@@ -5,18 +5,20 @@
 //! | [`operator`] | blocks of the Hessian and the Gauss–Newton matrix as operators |
 //! | [`kronecker`] | exact dense blocks of linear layers from structure |
 //! | [`coupling`] | norms between layers and the share Φ that blocks leave out |
+//! | [`geometry`] | the same between the results of functional blocks, in activation space |
 //! | [`layerwise`] | all of it for every layer at one point |
 //! | [`block`] | one operator to its report: exact, or Lanczos and quadrature |
 //! | [`spectrum`], [`metrics`], [`density`] | spectra and what is read off them |
 //! | [`slq`], [`hutchinson`], [`estimate`] | stochastic estimates with standard errors |
 //! | [`verify`](mod@verify) | the user's own network, checked at run time |
 //!
-//! Only `operator`, `kronecker`, `coupling`, `layerwise` and `verify` know what a network is.
+//! Only `operator`, `kronecker`, `coupling`, `geometry`, `layerwise` and `verify` know what a network is.
 
 pub mod block;
 pub mod coupling;
 pub mod density;
 pub mod estimate;
+pub mod geometry;
 pub mod hutchinson;
 pub mod kronecker;
 pub mod layerwise;

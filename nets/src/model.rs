@@ -6,10 +6,12 @@ use eigenlens_autodiff::{Function, Graph, GraphError, NodeId};
 use eigenlens_linalg::Real;
 use thiserror::Error;
 
+pub use self::functional::Functional;
 use crate::init::{Init, Stream};
 pub use crate::spec::{LayerKind, LayerSpec, Loss, ModelSpec, Penalty, Scope, Statistics, Weighting, Window};
 
 mod build;
+mod functional;
 
 use build::Builder;
 
@@ -228,6 +230,7 @@ pub struct Model<T: Real> {
     layers: Vec<Layer>,
     tensors: Vec<Tensor>,
     buffers: Vec<Buffer>,
+    functional: Vec<Functional>,
     input: NodeId,
     target: NodeId,
     logits: NodeId,
@@ -268,6 +271,7 @@ impl<T: Real> Model<T> {
             layers: built.layers,
             tensors: built.tensors,
             buffers: built.buffers,
+            functional: built.functional,
             input: built.input,
             target: built.target,
             logits: built.logits,
@@ -302,6 +306,11 @@ impl<T: Real> Model<T> {
     /// The parametrised layers, in the order of θ.
     pub fn layers(&self) -> &[Layer] {
         &self.layers
+    }
+
+    /// The functional blocks, in the order of the network: their results are where curvature in activation space is taken.
+    pub fn functional(&self) -> &[Functional] {
+        &self.functional
     }
 
     /// The parameter tensors, in the order of θ.

@@ -13,6 +13,7 @@ use eigenlens_autodiff::ops::{
 use eigenlens_autodiff::{Graph, NodeId};
 use eigenlens_linalg::Real;
 
+use super::functional::{Functional, blocks};
 use super::{
     Buffer, Layer, LayerKind, LayerSpec, Loss, ModelError, ModelSpec, Norm, Start, Statistics, Tensor, Weighting,
 };
@@ -31,6 +32,7 @@ pub(super) struct Built<T: Real> {
     pub target: NodeId,
     pub logits: NodeId,
     pub loss: NodeId,
+    pub functional: Vec<Functional>,
 }
 
 /// A graph under construction.
@@ -85,18 +87,23 @@ impl<'s, T: Real> Builder<'s, T> {
             specs: HashMap::new(),
         };
         let mut node = input;
+        let mut results = Vec::with_capacity(labels.len());
         for (place, (layer, name)) in spec.layers.iter().zip(&labels).enumerate() {
             let inputs: Vec<NodeId> = reads[place].iter().map(|r| builder.nodes[r.as_str()]).collect();
             node = builder.layer(layer, name, &inputs)?;
             builder.nodes.insert(name.clone(), node);
+            results.push(node);
             builder.specs.insert(&layer.name, layer);
         }
         if builder.layers.is_empty() {
             return Err(ModelError::NoLayers);
         }
         let (target, loss) = builder.loss(spec, node)?;
+        let place = |name: &String| labels.iter().position(|l| l == name);
+        let places: Vec<Vec<Option<usize>>> = reads.iter().map(|r| r.iter().map(place).collect()).collect();
+        let functional = blocks(&spec.layers, &labels, &places, &results);
         let Builder { graph, layers, tensors, buffers, masks, norms, .. } = builder;
-        Ok(Built { graph, layers, tensors, buffers, masks, norms, input, target, logits: node, loss })
+        Ok(Built { graph, layers, tensors, buffers, masks, norms, input, target, logits: node, loss, functional })
     }
 
     fn dims(&self, node: NodeId) -> Vec<usize> {

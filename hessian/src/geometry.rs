@@ -1,0 +1,260 @@
+//! How curvature couples the functional blocks of a network: blocks of the Hessian in activation space.
+//!
+//! Perturb the result f_v of block v by the same ε for every sample; H_vw = ∂²L/∂ε_v∂ε_w = (1/N) Σ_n ∂²ℓ_n/∂f_v∂f_w. One
+//! direction at v gives H_wv z for all blocks w in one product. Gauss–Newton part G and tensor part T = H − G come from the
+//! same directions.
+//!
+//! | number | formula |
+//! |---|---|
+//! | resonance R | ‖H_vw‖_F |
+//! | coupling C | ‖H_vw‖_F / √(‖H_vv‖_F ‖H_ww‖_F), not clamped |
+//! | stable rank D | ‖H_vw‖_F² / ‖H_vw‖₂² |
+//! | GN-Gap | ‖T_vw‖_F / ‖G_vw‖_F |
+//!
+//! Source: Bolshim & Kugaevskikh, arXiv 2604.11639.
+
+use std::collections::VecDeque;
+
+use eigenlens_linalg::probes::Distribution;
+use eigenlens_linalg::{Par, Real, View, Write, dense, gemm};
+use eigenlens_nets::Objective;
+use eigenlens_nets::model::Functional;
+use eigenlens_nets::objective::Kind;
+
+use crate::estimate::Estimate;
+
+mod curves;
+mod jacobian;
+
+pub use curves::{CurvePoint, Decay};
+pub use jacobian::{Jacobians, jacobians};
+
+#[cfg(test)]
+mod tests;
+
+/// How the blocks are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GeometryOptions {
+    /// Networks whose blocks have at most this many results in all are done exactly, by unit vectors. Default 1,200.
+    pub exact_max: usize,
+    /// Rademacher probes per block otherwise. Default 30 (the number of arXiv 2604.11639).
+    pub probes: usize,
+    /// Seed of the probes.
+    pub seed: u64,
+}
+
+impl Default for GeometryOptions {
+    fn default() -> Self {
+        GeometryOptions { exact_max: 1200, probes: 30, seed: 0 }
+    }
+}
+
+/// Norms of all blocks in activation space. Rows and columns are functional blocks in the order of the network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Geometry {
+    /// The functional blocks.
+    pub blocks: Vec<Functional>,
+    /// Blocks between two: 0 for itself, 1 for one that reads the other; `None` if no way leads from one to the other.
+    pub distance: Vec<Vec<Option<usize>>>,
+    /// R: ‖H_vw‖_F.
+    pub hessian: Vec<Vec<Estimate>>,
+    /// ‖G_vw‖_F.
+    pub gauss_newton: Vec<Vec<Estimate>>,
+    /// ‖T_vw‖_F.
+    pub tensor: Vec<Vec<Estimate>>,
+    /// ‖H_vw‖₂; only where the blocks are known exactly.
+    pub spectral: Option<Vec<Vec<f64>>>,
+    /// Whether unit vectors were used: `samples` is 0 and the errors 0.
+    pub exact: bool,
+    /// Directions pushed through the network, for H and G together.
+    pub products: usize,
+}
+
+impl Geometry {
+    /// C(v, w); `None` where a diagonal block vanishes.
+    pub fn coupling(&self, v: usize, w: usize) -> Option<f64> {
+        correlation(&self.hessian, v, w)
+    }
+
+    /// C(v, w) of the Gauss–Newton parts: at most 1.
+    pub fn gauss_newton_coupling(&self, v: usize, w: usize) -> Option<f64> {
+        correlation(&self.gauss_newton, v, w)
+    }
+
+    /// D(v, w); `None` where the block vanishes, or ‖H_vw‖₂ is not known.
+    pub fn stable_rank(&self, v: usize, w: usize) -> Option<f64> {
+        let norm = self.spectral.as_ref()?[v][w];
+        (norm > 0.0).then(|| (self.hessian[v][w].mean / norm).powi(2))
+    }
+
+    /// GN-Gap(v, w); `None` where the Gauss–Newton part vanishes.
+    pub fn gap(&self, v: usize, w: usize) -> Option<f64> {
+        let g = self.gauss_newton[v][w].mean;
+        (g > 0.0).then(|| self.tensor[v][w].mean / g)
+    }
+}
+
+fn correlation(norms: &[Vec<Estimate>], v: usize, w: usize) -> Option<f64> {
+    let scale = (norms[v][v].mean * norms[w][w].mean).sqrt();
+    (scale > 0.0).then(|| norms[v][w].mean / scale)
+}
+
+/// Norms of all blocks between functional blocks, at the point where `objective` was linearized. The penalty is no function
+/// of the results and has no part in it.
+///
+/// Cost: two products per direction, of which there are as many as results when exact, else `probes` for each block; a
+/// direction at v is pushed through the blocks after v and pulled back through all. Memory: when exact, the square of the
+/// number of results.
+///
+/// # Panics
+/// If nothing was linearized with second order.
+pub fn geometry<T: Real>(objective: &Objective<'_, T>, options: &GeometryOptions) -> Geometry {
+    let model = objective.model();
+    let blocks = model.functional().to_vec();
+    let widths: Vec<usize> = blocks.iter().map(|b| model.graph().shape(b.node).size()).collect();
+    let exact = widths.iter().sum::<usize>() <= options.exact_max;
+    let count = blocks.len();
+    // Squared norms of what each direction gives: [part][v][w][direction].
+    let mut squares = vec![vec![vec![Vec::new(); count]; count]; 3];
+    let mut spectral = exact.then(|| vec![vec![0.0; count]; count]);
+    let mut products = 0;
+    for (v, &width) in widths.iter().enumerate() {
+        let columns = if exact { width } else { options.probes };
+        let mut x = vec![0.0; columns * width];
+        for (k, x) in x.chunks_exact_mut(width).enumerate() {
+            if exact {
+                x[k] = 1.0;
+            } else {
+                // Each block has its own probes.
+                Distribution::Rademacher.fill(options.seed, (v * options.probes + k) as u64, x);
+            }
+        }
+        let [h, g] = [Kind::Hessian, Kind::GaussNewton].map(|kind| responses(objective, &blocks, &widths, v, kind, &x));
+        products += 2 * columns;
+        let mut at = 0;
+        for (w, &other) in widths.iter().enumerate() {
+            let total: usize = widths.iter().sum();
+            let part = |of: &[f64], k: usize| of[k * total + at..][..other].to_vec();
+            for k in 0..columns {
+                let (h, g) = (part(&h, k), part(&g, k));
+                let square = |values: &[f64]| values.iter().map(|x| x * x).sum::<f64>();
+                let t: Vec<f64> = h.iter().zip(&g).map(|(h, g)| h - g).collect();
+                for (list, values) in squares.iter_mut().zip([&h, &g, &t]) {
+                    list[v][w].push(square(values));
+                }
+            }
+            if let Some(spectral) = &mut spectral {
+                let rows: Vec<f64> = (0..columns).flat_map(|k| part(&h, k)).collect();
+                spectral[v][w] = spectral_norm(&rows, columns, other);
+            }
+            at += other;
+        }
+    }
+    let norms = |list: &Vec<Vec<Vec<f64>>>| -> Vec<Vec<Estimate>> {
+        list.iter().map(|row| row.iter().map(|s| norm(s, exact)).collect()).collect()
+    };
+    let [hessian, gauss_newton, tensor] = [0, 1, 2].map(|i| norms(&squares[i]));
+    let distance = distances(&blocks);
+    Geometry { blocks, distance, hessian, gauss_newton, tensor, spectral, exact, products }
+}
+
+/// ‖·‖_F from ‖H e_k‖² of all unit vectors, or E‖H z‖² of probes.
+fn norm(squares: &[f64], exact: bool) -> Estimate {
+    if exact {
+        return Estimate { mean: squares.iter().sum::<f64>().sqrt(), sem: 0.0, samples: 0 };
+    }
+    let Estimate { mean, sem, samples } = Estimate::from_samples(squares);
+    let root = mean.sqrt();
+    // δ√s = δs / 2√s.
+    Estimate { mean: root, sem: if root > 0.0 { sem / (2.0 * root) } else { 0.0 }, samples }
+}
+
+/// ‖B‖₂ of a matrix (rows, columns) from the largest eigenvalue of its smaller Gram matrix: accurate to ε ‖B‖₂.
+pub(crate) fn spectral_norm(b: &[f64], rows: usize, columns: usize) -> f64 {
+    let n = rows.min(columns);
+    let mut gram = vec![0.0; n * n];
+    let b = View::new(b, rows, columns);
+    let (left, right) = if rows <= columns { (b, b.t()) } else { (b.t(), b) };
+    gemm(&mut gram, Write::Set, 1.0, left, right, Par::Seq);
+    dense::eigenvalues(n, &gram).ok().and_then(|e| e.last().copied()).map_or(f64::NAN, |e| e.max(0.0).sqrt())
+}
+
+/// H_wv x (or G_wv x) for all blocks w and each column x at block v: shape (columns, Σ widths).
+fn responses<T: Real>(
+    objective: &Objective<'_, T>,
+    blocks: &[Functional],
+    widths: &[usize],
+    v: usize,
+    kind: Kind,
+    x: &[f64],
+) -> Vec<f64> {
+    let (node, width, total) = (blocks[v].node, widths[v], widths.iter().sum::<usize>());
+    let targets: Vec<_> = blocks.iter().map(|b| b.node).collect();
+    let plan = objective.plan(&[node], &targets, kind).expect("one result can be perturbed");
+    let columns = x.len() / width;
+    let window = objective.lane_window(objective.shard(0).0.batch());
+    let mut y = vec![0.0; columns * total];
+    for first in (0..columns).step_by(window) {
+        let lanes = window.min(columns - first);
+        let sums = objective.sweep_activations(
+            &plan,
+            lanes,
+            |_, ws| {
+                let tangent = ws.tangent_mut(node);
+                let lane = tangent.len() / lanes;
+                for (k, lane) in tangent.chunks_exact_mut(lane).enumerate() {
+                    let x = &x[(first + k) * width..][..width];
+                    for row in lane.chunks_exact_mut(width) {
+                        row.iter_mut().zip(x).for_each(|(t, &x)| *t = T::from_f64(x));
+                    }
+                }
+            },
+            |_, ws| {
+                let mut sums = vec![0.0; lanes * total];
+                let mut at = 0;
+                for (&node, &width) in targets.iter().zip(widths) {
+                    let cotangent = ws.cotangent(node);
+                    for (k, lane) in cotangent.chunks_exact(cotangent.len() / lanes).enumerate() {
+                        let sum = &mut sums[k * total + at..][..width];
+                        for row in lane.chunks_exact(width) {
+                            sum.iter_mut().zip(row).for_each(|(s, x)| *s += x.to_f64());
+                        }
+                    }
+                    at += width;
+                }
+                sums
+            },
+        );
+        let y = &mut y[first * total..][..lanes * total];
+        for sum in &sums {
+            y.iter_mut().zip(sum).for_each(|(y, s)| *y += s);
+        }
+    }
+    y
+}
+
+/// Blocks between each two, along what they read in either direction.
+fn distances(blocks: &[Functional]) -> Vec<Vec<Option<usize>>> {
+    let mut near = vec![Vec::new(); blocks.len()];
+    for (w, block) in blocks.iter().enumerate() {
+        for &v in &block.reads {
+            near[v].push(w);
+            near[w].push(v);
+        }
+    }
+    let from = |v: usize| {
+        let mut distance = vec![None; blocks.len()];
+        distance[v] = Some(0);
+        let mut queue = VecDeque::from([v]);
+        while let Some(u) = queue.pop_front() {
+            for &w in &near[u] {
+                if distance[w].is_none() {
+                    distance[w] = distance[u].map(|d| d + 1);
+                    queue.push_back(w);
+                }
+            }
+        }
+        distance
+    };
+    (0..blocks.len()).map(from).collect()
+}
