@@ -1,8 +1,10 @@
-//! The exact dense block of a linear layer from its structure: (1/N) Σ_n M_n ⊗ ẑ_n ẑ_nᵀ, without p Hessian products.
+//! The exact dense block of an affine layer from its structure: (1/N) Σ_n M_n ⊗ ẑ_n ẑ_nᵀ, without p Hessian products.
 //!
 //! For a layer a = W z + b with ẑ = (z, 1), the loss block is exactly Σ_n w_n ∂²ℓ_n/∂a_n² ⊗ ẑ_n ẑ_nᵀ. The curvatures
 //! M_n of all samples come from `out` products seeded at a, each touching only the layers above; the sum over samples is
-//! one matrix product of the pairs i ≤ j of M with the pairs a ≤ b of ẑ ẑᵀ.
+//! one matrix product of the pairs i ≤ j of M with the pairs a ≤ b of ẑ ẑᵀ. Where the map is applied at several positions,
+//! as by a convolution or on tokens, the sum is over pairs of positions, too (`positions`). Which layers have such a structure
+//! says `structure`; which of their parameters are wanted, a [`Tile`].
 
 use std::ops::Range;
 
@@ -10,18 +12,20 @@ use eigenlens_autodiff::Plan;
 use eigenlens_linalg::{Par, Real, View, Write, gemm};
 use eigenlens_nets::model::Layer;
 use eigenlens_nets::objective::Kind;
-use eigenlens_nets::spec::{LayerKind, Statistics};
 use eigenlens_nets::{Model, Objective, Part};
 use rayon::prelude::*;
 
+mod positions;
+mod structure;
 mod tile;
 
+pub use structure::{Positions, Structure, structure};
 pub use tile::Tile;
 
 /// What an exact dense block costs by either route, in multiply-adds, and what it holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
-    /// By Kronecker assembly; infinite where there is no such structure.
+    /// By assembly from structure; infinite where there is no such structure.
     pub kronecker: f64,
     /// By p products with unit vectors.
     pub products: f64,
@@ -43,9 +47,17 @@ impl Estimate {
         let start = part.ranges.first().map_or(0, |r| r.start);
         let lowest = layers.partition_point(|l| l.range.end <= start);
         let products = 2.0 * p * above(lowest);
-        match Tile::of(model, part).filter(|tile| holds(model, tile.layer)) {
+        let of_tile = |tile: Tile| structure(model, tile.layer).map(|s| (tile, s));
+        match Tile::of(model, part).and_then(of_tile) {
             None => Estimate { kronecker: f64::INFINITY, products, bytes: 8.0 * p * p },
-            Some(tile) => {
+            Some((tile, Structure::Positions(positions))) => {
+                let (d, units) = (tile.z_len(&layers[tile.layer]) as f64, tile.units.len() as f64);
+                let (work, bytes, lanes) = positions::cost(&positions, n, units, d);
+                let kronecker = 2.0 * lanes * above(tile.layer + 1) + work;
+                let bytes = 8.0 * p * p + if kronecker <= products { bytes } else { 0.0 };
+                Estimate { kronecker, products, bytes }
+            }
+            Some((tile, Structure::Dense)) => {
                 let (d, units) = (tile.z_len(&layers[tile.layer]) as f64, tile.units.len() as f64);
                 let (pairs_m, pairs_z) = (units * (units + 1.0) / 2.0, d * (d + 1.0) / 2.0);
                 let chunk = (CHUNK as f64).min(n);
@@ -59,18 +71,13 @@ impl Estimate {
     }
 }
 
-/// Whether the block of layer `index` is a sum over samples of Kronecker products: it is a linear layer, and no batch norm
-/// with statistics of the batch, which lets samples see each other, stands after it. (Where one does that
-/// does not read it, the structure is denied for nothing, and the block is found by products.)
+/// Whether the block of layer `index` is a sum over samples of Kronecker products: [`Structure::Dense`].
 ///
 /// # Panics
 /// If there is no such layer.
 #[track_caller]
 pub fn holds<T: Real>(model: &Model<T>, index: usize) -> bool {
-    let layer = &model.layers()[index];
-    let mixes = |kind: &LayerKind| matches!(kind, LayerKind::BatchNorm { statistics: Statistics::Batch, .. });
-    let mut after = model.spec().layers.iter().skip_while(|l| l.name != layer.name);
-    layer.dense && after.all(|l| !mixes(&l.kind))
+    structure(model, index) == Some(Structure::Dense)
 }
 
 /// Samples whose pairs are formed at once: enough for an efficient product, few enough for memory.
@@ -156,7 +163,7 @@ fn curvature_between<T: Real>(
 /// Exact up to rounding, and exactly symmetric. Cost and memory: see [`Estimate`].
 ///
 /// # Panics
-/// As [`output_curvature`], or if the block has no such structure ([`holds`]).
+/// As [`output_curvature`], or if the block has no [`structure`].
 #[track_caller]
 pub fn assemble<T: Real>(objective: &Objective<'_, T>, index: usize, kind: Kind) -> Vec<f64> {
     assemble_tile(objective, &Tile::layer(objective.model(), index), kind)
@@ -172,7 +179,18 @@ pub fn assemble<T: Real>(objective: &Objective<'_, T>, index: usize, kind: Kind)
 pub fn assemble_tile<T: Real>(objective: &Objective<'_, T>, tile: &Tile, kind: Kind) -> Vec<f64> {
     let model = objective.model();
     let layer = &model.layers()[tile.layer];
-    assert!(holds(model, tile.layer), "the block of `{}` is no sum of Kronecker products", layer.name);
+    let mut block = match structure(model, tile.layer) {
+        Some(Structure::Dense) => assemble_dense(objective, tile, kind),
+        Some(Structure::Positions(positions)) => positions::assemble(objective, tile, &positions, kind),
+        None => panic!("the block of `{}` is no sum of Kronecker products", layer.name),
+    };
+    add_penalty(model, &tile.ranges(layer), &mut block);
+    block
+}
+
+/// [`assemble_tile`] of [`Structure::Dense`], without the penalty.
+fn assemble_dense<T: Real>(objective: &Objective<'_, T>, tile: &Tile, kind: Kind) -> Vec<f64> {
+    let layer = &objective.model().layers()[tile.layer];
     let (d, units, n) = (tile.z_len(layer), tile.units.len(), objective.samples());
     let (pairs_m, pairs_z) = (units * (units + 1) / 2, d * (d + 1) / 2);
     let m = curvature_between(objective, tile.layer, &tile.units, kind);
@@ -190,7 +208,6 @@ pub fn assemble_tile<T: Real>(objective: &Objective<'_, T>, tile: &Tile, kind: K
     let p = tile.len(layer);
     let mut block = vec![0.0; p * p];
     scatter(layer, tile, &sum, &mut block);
-    add_penalty(model, &tile.ranges(layer), &mut block);
     block
 }
 

@@ -191,11 +191,24 @@ impl<T: Real> Model<T> {
         &all[first..first + layer.params.len()]
     }
 
-    /// What the layer does that these parameters belong to: for the projections of an attention, the attention.
-    pub fn kind_of(&self, layer: &Layer) -> &LayerKind {
-        let named = |name: &str| self.spec().layers.iter().enumerate().find(|(i, l)| l.label(*i) == name);
+    /// The place in the network's list of the layer that these parameters belong to: for the projections of an attention,
+    /// the attention.
+    pub fn owner_of(&self, layer: &Layer) -> usize {
+        let named = |name: &str| self.spec().layers.iter().enumerate().position(|(i, l)| l.label(i) == name);
         let owner = named(&layer.name).or_else(|| named(layer.name.rsplit_once('.')?.0));
-        &owner.expect("parameters belong to a layer of the network").1.kind
+        owner.expect("parameters belong to a layer of the network")
+    }
+
+    /// What the layer of [`Model::owner_of`] does.
+    pub fn kind_of(&self, layer: &Layer) -> &LayerKind {
+        &self.spec().layers[self.owner_of(layer)].kind
+    }
+
+    /// Whether another layer uses these parameters as well.
+    pub fn is_shared(&self, layer: &Layer) -> bool {
+        let owner = self.owner_of(layer);
+        let label = self.spec().layers[owner].label(owner);
+        self.spec().layers.iter().any(|l| l.shares.as_ref() == Some(&label))
     }
 
     /// The part of each output of a layer, or the whole layer if its parameters don't belong to outputs.

@@ -556,30 +556,49 @@ impl<'m, T: Real> Objective<'m, T> {
         fill: impl Fn(usize, &mut Workspace<T>) + Sync,
         read: impl Fn(usize, &Workspace<T>) -> R + Sync,
     ) -> Vec<R> {
+        let mut lists: Vec<Vec<R>> = (0..self.groups()).map(|_| Vec::new()).collect();
+        self.fold_activations(plan, lanes, &mut lists, fill, |s, ws, list| list.push(read(s, ws)));
+        lists.into_iter().flatten().collect()
+    }
+
+    /// Groups of shards, each of which is added up by itself.
+    pub fn groups(&self) -> usize {
+        self.products.lock().expect("no product panicked").groups.len()
+    }
+
+    /// As [`Objective::sweep_activations`], but `read` adds to the state of the shard's group instead of returning.
+    ///
+    /// # Panics
+    /// If there isn't one state for each of the [`Objective::groups`].
+    #[track_caller]
+    pub fn fold_activations<A: Send>(
+        &self,
+        plan: &Plan,
+        lanes: usize,
+        states: &mut [A],
+        fill: impl Fn(usize, &mut Workspace<T>) + Sync,
+        read: impl Fn(usize, &Workspace<T>, &mut A) + Sync,
+    ) {
         let model = self.model;
         let mut products = self.products.lock().expect("no product panicked");
-        let run = |group: &mut Group<T>| -> Vec<R> {
+        assert_eq!(states.len(), products.groups.len(), "one state for each group of shards");
+        let run = |(group, state): (&mut Group<T>, &mut A)| {
             let none = Vec::new();
-            group
-                .shards
-                .clone()
-                .map(|s| {
-                    let lin = &self.shards[s];
-                    group.workspace.fit(model.function(), plan, lin.batch(), lanes);
-                    fill(s, &mut group.workspace);
-                    fit_params(model, &mut group.out, plan.targets(), lanes);
-                    let io = Exchange { directions: &none, out: &mut group.out, write: Write::Set, first: 0 };
-                    lin.product(self.at(), plan, &mut group.workspace, io);
-                    read(s, &group.workspace)
-                })
-                .collect()
+            for s in group.shards.clone() {
+                let lin = &self.shards[s];
+                group.workspace.fit(model.function(), plan, lin.batch(), lanes);
+                fill(s, &mut group.workspace);
+                fit_params(model, &mut group.out, plan.targets(), lanes);
+                let io = Exchange { directions: &none, out: &mut group.out, write: Write::Set, first: 0 };
+                lin.product(self.at(), plan, &mut group.workspace, io);
+                read(s, &group.workspace, state);
+            }
         };
-        let lists: Vec<Vec<R>> = if self.parallel(lanes) {
-            products.groups.par_iter_mut().map(run).collect()
+        if self.parallel(lanes) {
+            products.groups.par_iter_mut().zip(states).for_each(run);
         } else {
-            products.groups.iter_mut().map(run).collect()
-        };
-        lists.into_iter().flatten().collect()
+            products.groups.iter_mut().zip(states).for_each(run);
+        }
     }
 }
 
