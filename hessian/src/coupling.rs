@@ -13,6 +13,10 @@ use eigenlens_nets::{Objective, Part};
 use crate::estimate::{Estimate, Quantity, jackknife_of_means};
 use crate::operator::Block;
 
+mod unrolling;
+
+pub use unrolling::{Unrolling, unrolling};
+
 /// How block norms are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CouplingOptions {

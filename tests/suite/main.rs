@@ -15,5 +15,6 @@ mod spectra;
 mod structure;
 mod threads;
 mod tidy;
+mod unrolling;
 mod verified;
 mod zoo;

@@ -225,6 +225,7 @@ fn only_the_operator_files_know_what_a_network_is() {
         "kronecker.rs",
         "kronecker/",
         "coupling.rs",
+        "coupling/",
         "layerwise.rs",
         "verify.rs",
         "verify/",
