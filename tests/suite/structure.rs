@@ -5,7 +5,6 @@ use eigenlens_hessian::operator::Block;
 use eigenlens_linalg::dense;
 use eigenlens_linalg::operator::to_dense;
 use eigenlens_nets::data::{Scaling, Source, Standardizer, load};
-use eigenlens_nets::init::Init;
 use eigenlens_nets::objective::{Cut, Kind};
 use eigenlens_nets::{Activation, LayerKind, LayerSpec, Loss, Model, ModelSpec, Samples};
 
@@ -105,7 +104,7 @@ fn relu_networks_have_negative_curvature_only_between_layers() {
 
 /// Layer blocks of H and G of a 64-8-8-10 network of ReLUs on 300 real digits, with or without layer norms.
 fn on_digits(norms: bool) -> (Model<f64>, Samples) {
-    let linear = |name: &str, units| LayerSpec::linear(name, units, true, Init::HeNormal);
+    let linear = |name: &str, units| LayerSpec::linear(name, units, true, "he-normal".parse().unwrap());
     let mut layers = Vec::new();
     for name in ["fc1", "fc2"] {
         layers.push(linear(name, 8));
