@@ -124,18 +124,18 @@ pub fn hutchinson(a: &dyn LinearOperator, options: &HutchinsonOptions) -> Hutchi
 }
 
 /// Welford's recurrence for every entry of a vector.
-struct RunningVector {
+pub(crate) struct RunningVector {
     samples: usize,
     mean: Vec<f64>,
     squares: Vec<f64>,
 }
 
 impl RunningVector {
-    fn new(n: usize) -> Self {
+    pub fn new(n: usize) -> Self {
         RunningVector { samples: 0, mean: vec![0.0; n], squares: vec![0.0; n] }
     }
 
-    fn push(&mut self, x: impl Fn(usize) -> f64) {
+    pub fn push(&mut self, x: impl Fn(usize) -> f64) {
         self.samples += 1;
         let n = self.samples as f64;
         for (i, (mean, squares)) in self.mean.iter_mut().zip(&mut self.squares).enumerate() {
@@ -146,7 +146,7 @@ impl RunningVector {
         }
     }
 
-    fn finish(self) -> Diagonal {
+    pub fn finish(self) -> Diagonal {
         let n = self.samples as f64;
         let sem = |s: f64| if self.samples < 2 { f64::NAN } else { (s / (n * (n - 1.0))).sqrt() };
         Diagonal { sem: self.squares.iter().map(|&s| sem(s)).collect(), mean: self.mean }

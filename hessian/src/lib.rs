@@ -10,6 +10,7 @@
 //! | [`block`] | one operator to its report: exact, or Lanczos and quadrature |
 //! | [`spectrum`], [`metrics`], [`density`] | spectra and what is read off them |
 //! | [`slq`], [`hutchinson`], [`estimate`] | stochastic estimates with standard errors |
+//! | [`estimators`], [`student`] | traces and diagonals beyond Hutchinson's; intervals from few samples |
 //! | [`verify`](mod@verify) | the user's own network, checked at run time |
 //!
 //! Only `operator`, `kronecker`, `coupling`, `geometry`, `layerwise` and `verify` know what a network is.
@@ -18,6 +19,7 @@ pub mod block;
 pub mod coupling;
 pub mod density;
 pub mod estimate;
+pub mod estimators;
 pub mod geometry;
 pub mod hutchinson;
 pub mod kronecker;
@@ -26,6 +28,7 @@ pub mod metrics;
 pub mod operator;
 pub mod slq;
 pub mod spectrum;
+pub mod student;
 pub mod verify;
 
 #[cfg(test)]

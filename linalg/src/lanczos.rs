@@ -52,7 +52,7 @@ pub const ASYMMETRY: f64 = 1e-4;
 
 /// β below this times ‖A‖ is rounding: 10 n ε, where n bounds how errors grow in sums of n terms. Summed in blocks they
 /// grow far more slowly, so n stops counting at 1000; otherwise the small end of a large spectrum would be cut off.
-pub(crate) fn invariant_tolerance(n: usize) -> f64 {
+pub fn invariant_tolerance(n: usize) -> f64 {
     10.0 * n.min(1000) as f64 * f64::EPSILON
 }
 

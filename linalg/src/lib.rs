@@ -11,6 +11,7 @@
 //! | [`operator`], [`stop`] | symmetric operators on k columns; why an iteration ended |
 //! | [`lanczos`], [`tridiagonal`], [`quadrature`] | Lanczos tridiagonalisation and the Gauss quadrature it gives |
 //! | [`eigs`] | a few eigenpairs at either end (thick-restart Lanczos) |
+//! | [`range`] | an orthonormal basis of products, grown column by column |
 //! | [`dense`] | all eigenvalues of a dense symmetric matrix |
 //! | [`probes`] | counter-based random vectors |
 //! | [`scratch`] | buffers that kernels of one thread use again and again |
@@ -26,6 +27,7 @@ pub mod lanczos;
 pub mod operator;
 pub mod probes;
 pub mod quadrature;
+pub mod range;
 pub mod real;
 pub mod reduce;
 pub mod scratch;

@@ -128,7 +128,7 @@ impl Basis {
     }
 
     /// h = w Vᵀ for k rows of V, (b, k).
-    fn project(&self, rows: Range<usize>, b: usize, w: &[f64]) -> Vec<f64> {
+    pub fn project(&self, rows: Range<usize>, b: usize, w: &[f64]) -> Vec<f64> {
         let k = rows.len();
         let size = chunk(self.n);
         let partial = |c: usize| {
