@@ -144,7 +144,7 @@ fn layer(i: usize, l: usize, age: f64, spectra: &mut BTreeMap<String, Spectrum>)
     let route = if exact { "exact (Kronecker assembly)" } else { "Lanczos + SLQ" };
     let mut result = LayerResult::new(name, kind, p, route, quantities);
     let file = RunDir::spectrum_file(i, name);
-    spectra.insert(file.clone(), if exact { Spectrum::Exact(values) } else { quadrature(&values, &mut noise) });
+    spectra.insert(file.clone(), if exact { Spectrum::exact(values) } else { quadrature(&values, &mut noise) });
     result.spectrum = Some(file);
     result.products = if exact { 0 } else { 824 };
     result

@@ -204,9 +204,9 @@ fn measures(spectrum: &Spectrum) -> Option<Vec<Vec<(f64, f64)>>> {
         return None;
     }
     let lists: Vec<Vec<(f64, f64)>> = match spectrum {
-        Spectrum::Exact { eigenvalues } => {
-            let weight = 1.0 / eigenvalues.len() as f64;
-            vec![eigenvalues.iter().map(|&x| (x, weight)).collect()]
+        Spectrum::Exact { .. } => {
+            let (atoms, p) = (spectrum.atoms()?, spectrum.dim() as f64);
+            vec![atoms.into_iter().map(|(x, m)| (x, m / p)).collect()]
         }
         Spectrum::Quadrature { probes, .. } => {
             probes.iter().map(|p| p.nodes.iter().copied().zip(p.weights.iter().copied()).collect()).collect()

@@ -97,10 +97,11 @@ pub fn quantities(spectrum: &Spectrum, options: &MetricOptions) -> Vec<Quantity>
     list.put("condition_tau", options.tau, None);
     list.extremes(spectrum);
     match spectrum {
-        Spectrum::Exact { eigenvalues } => {
-            list.sums(spectrum, &Columns::exact(eigenvalues, list.scale, options.tau));
-            list.distribution(&Magnitudes::exact(eigenvalues, list.scale), None);
-            list.tail(eigenvalues);
+        Spectrum::Exact { .. } => {
+            let atoms = spectrum.atoms().expect("an exact spectrum");
+            list.sums(spectrum, &Columns::exact(&atoms, list.scale, options.tau));
+            list.distribution(&Magnitudes::exact(&atoms, list.scale), None);
+            list.tail(spectrum, &atoms);
         }
         Spectrum::Quadrature { dim, probes, .. } if !probes.is_empty() => {
             let variants = sums::variants(probes);
@@ -300,15 +301,15 @@ impl List<'_> {
         put("gini", 0.0, &sums::gini);
     }
 
-    /// What only all eigenvalues can give. `eigenvalues` ascend.
-    fn tail(&mut self, eigenvalues: &[f64]) {
-        let kept = eigenvalues.iter().map(|x| x.abs()).filter(|&x| !self.negligible(x)).min_by(f64::total_cmp);
+    /// What only all eigenvalues can give. `atoms` are those of an exact `spectrum`.
+    fn tail(&mut self, spectrum: &Spectrum, atoms: &[Atom]) {
+        let kept = atoms.iter().map(|a| a.0.abs()).filter(|&x| !self.negligible(x)).min_by(f64::total_cmp);
         if let Some(smallest) = kept {
             self.put("condition", self.magnitude / smallest, None);
         }
-        let positive: Vec<f64> =
-            eigenvalues.iter().rev().copied().take_while(|&x| x > 0.0 && !self.negligible(x)).collect();
-        if let Some(slope) = power_law_slope(&positive) {
+        let positive: f64 = atoms.iter().filter(|a| a.0 > 0.0 && !self.negligible(a.0)).map(|a| a.1).sum();
+        let descending = |k: usize| spectrum.largest(k).expect("k is below the number of positive ones").value;
+        if let Some(slope) = power_law_slope(positive as usize, descending) {
             self.put("power_law_slope", slope, None);
         }
     }
@@ -319,15 +320,14 @@ fn entropy(s: &[f64]) -> f64 {
     s[at::NUCLEAR].ln() - s[at::LOGS] / s[at::NUCLEAR]
 }
 
-/// Least-squares slope of ln λ_k against ln k for descending positive values. `None` below three: two points always fit.
-fn power_law_slope(descending: &[f64]) -> Option<f64> {
-    let n = descending.len();
+/// Least-squares slope of ln λ_k against ln k for n descending positive values. `None` below three: two points always fit.
+fn power_law_slope(n: usize, descending: impl Fn(usize) -> f64) -> Option<f64> {
     if n < 3 {
         return None;
     }
     // Relative to λ_1, so that the logarithms are small and the slope is free of scale.
     let x = |k: usize| ((k + 1) as f64).ln();
-    let y = |k: usize| (descending[k] / descending[0]).ln();
+    let y = |k: usize| (descending(k) / descending(0)).ln();
     let (mx, my) = (pairwise_sum(n, x) / n as f64, pairwise_sum(n, y) / n as f64);
     let covariance = pairwise_sum(n, |k| (x(k) - mx) * (y(k) - my));
     Some(covariance / pairwise_sum(n, |k| (x(k) - mx).powi(2)))

@@ -95,8 +95,11 @@ impl Probe {
 pub enum Spectrum {
     /// All p eigenvalues.
     Exact {
-        /// The eigenvalues, ascending.
+        /// The eigenvalues, ascending, but for those in `repeated`.
         eigenvalues: Vec<f64>,
+        /// One eigenvalue that structure proves to be repeated, and how often beyond those listed: the zeros of a block of
+        /// low rank, by the million.
+        repeated: Repeated,
     },
     /// Stochastic Lanczos quadrature, and extreme pairs where they were computed.
     Quadrature {
@@ -111,17 +114,42 @@ pub enum Spectrum {
     },
 }
 
+/// An eigenvalue that is there `count` times without being listed.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub struct Repeated {
+    /// λ.
+    pub value: f64,
+    /// How often.
+    pub count: usize,
+}
+
 impl Spectrum {
     /// An exact spectrum from eigenvalues in any order.
-    pub fn exact(mut eigenvalues: Vec<f64>) -> Self {
+    pub fn exact(eigenvalues: Vec<f64>) -> Self {
+        Spectrum::exact_with(eigenvalues, Repeated::default())
+    }
+
+    /// An exact spectrum from eigenvalues in any order and one that is there so many times more.
+    pub fn exact_with(mut eigenvalues: Vec<f64>, repeated: Repeated) -> Self {
         eigenvalues.sort_by(f64::total_cmp);
-        Spectrum::Exact { eigenvalues }
+        Spectrum::Exact { eigenvalues, repeated }
+    }
+
+    /// (λ, how often), ascending, of an exact spectrum. `None` for quadratures.
+    pub fn atoms(&self) -> Option<Vec<(f64, f64)>> {
+        let Spectrum::Exact { eigenvalues, repeated } = self else { return None };
+        let mut atoms: Vec<(f64, f64)> = eigenvalues.iter().map(|&x| (x, 1.0)).collect();
+        if repeated.count > 0 {
+            let place = eigenvalues.partition_point(|&x| x < repeated.value);
+            atoms.insert(place, (repeated.value, repeated.count as f64));
+        }
+        Some(atoms)
     }
 
     /// p, the number of eigenvalues.
     pub fn dim(&self) -> usize {
         match self {
-            Spectrum::Exact { eigenvalues } => eigenvalues.len(),
+            Spectrum::Exact { eigenvalues, repeated } => eigenvalues.len() + repeated.count,
             Spectrum::Quadrature { dim, .. } => *dim,
         }
     }
@@ -129,8 +157,15 @@ impl Spectrum {
     /// The k-th largest eigenvalue, from k = 0. `None` if it isn't known.
     pub fn largest(&self, k: usize) -> Option<Pair> {
         match self {
-            Spectrum::Exact { eigenvalues } => {
-                let value = *eigenvalues.iter().rev().nth(k)?;
+            Spectrum::Exact { eigenvalues, repeated } => {
+                let above = eigenvalues.len() - eigenvalues.partition_point(|&x| x < repeated.value);
+                let value = if k < above {
+                    eigenvalues[eigenvalues.len() - 1 - k]
+                } else if k < above + repeated.count {
+                    repeated.value
+                } else {
+                    *eigenvalues.iter().rev().nth(k - repeated.count)?
+                };
                 Some(Pair { value, residual: 0.0 })
             }
             Spectrum::Quadrature { top, .. } => top.get(k).copied(),
@@ -140,7 +175,7 @@ impl Spectrum {
     /// The smallest eigenvalue. `None` if it isn't known: the outermost node of a quadrature only lies inside the spectrum.
     pub fn smallest(&self) -> Option<Pair> {
         match self {
-            Spectrum::Exact { eigenvalues } => eigenvalues.first().map(|&value| Pair { value, residual: 0.0 }),
+            Spectrum::Exact { .. } => self.largest(self.dim().checked_sub(1)?),
             Spectrum::Quadrature { bottom, .. } => bottom.first().copied(),
         }
     }
@@ -149,7 +184,10 @@ impl Spectrum {
     pub fn magnitude(&self) -> f64 {
         let largest = |x: &mut dyn Iterator<Item = f64>| x.fold(0.0, |m: f64, v| m.max(v.abs()));
         match self {
-            Spectrum::Exact { eigenvalues } => largest(&mut eigenvalues.iter().copied()),
+            Spectrum::Exact { eigenvalues, repeated } => {
+                let more = (repeated.count > 0).then_some(repeated.value);
+                largest(&mut eigenvalues.iter().copied().chain(more))
+            }
             Spectrum::Quadrature { probes, top, bottom, .. } => {
                 let nodes = probes.iter().flat_map(|p| p.nodes.iter().copied());
                 largest(&mut nodes.chain(top.iter().chain(bottom).map(|p| p.value)))
@@ -160,7 +198,9 @@ impl Spectrum {
     /// Whether all numbers in it are finite.
     pub fn all_finite(&self) -> bool {
         match self {
-            Spectrum::Exact { eigenvalues } => eigenvalues.iter().all(|x| x.is_finite()),
+            Spectrum::Exact { eigenvalues, repeated } => {
+                eigenvalues.iter().all(|x| x.is_finite()) && (repeated.count == 0 || repeated.value.is_finite())
+            }
             Spectrum::Quadrature { probes, top, bottom, .. } => {
                 probes.iter().all(|p| p.nodes.iter().chain(&p.weights).all(|x| x.is_finite()))
                     && top.iter().chain(bottom).all(|p| p.value.is_finite() && p.residual.is_finite())
@@ -180,11 +220,29 @@ mod tests {
     #[test]
     fn exact_spectra_are_sorted_and_count_from_the_top() {
         let s = Spectrum::exact(vec![2.0, -3.0, 1.0]);
-        assert_eq!(s, Spectrum::Exact { eigenvalues: vec![-3.0, 1.0, 2.0] });
+        assert_eq!(s, Spectrum::Exact { eigenvalues: vec![-3.0, 1.0, 2.0], repeated: Repeated::default() });
         assert_eq!(s.largest(1).unwrap().value, 1.0);
         assert_eq!(s.largest(3), None);
         assert_eq!(s.smallest().unwrap().value, -3.0);
         assert_eq!((s.dim(), s.magnitude()), (3, 3.0));
+    }
+
+    #[test]
+    fn a_repeated_eigenvalue_counts_in_its_place() {
+        for value in [-5.0, -1.0, 0.0, 1.0, 9.0] {
+            let listed = [-3.0, -1.0, 1.0, 2.0];
+            let short = Spectrum::exact_with(listed.to_vec(), Repeated { value, count: 3 });
+            let long = Spectrum::exact([listed.as_slice(), &[value; 3]].concat());
+            for k in 0..9 {
+                assert_eq!(short.largest(k), long.largest(k), "{value}, {k}");
+            }
+            assert_eq!((short.dim(), short.smallest(), short.magnitude()), (7, long.smallest(), long.magnitude()));
+            let atoms = short.atoms().unwrap();
+            assert!(atoms.is_sorted_by(|a, b| a.0 <= b.0) && atoms.iter().map(|a| a.1).sum::<f64>() == 7.0);
+        }
+        let nothing = Spectrum::exact_with(vec![], Repeated { value: 0.0, count: 4 });
+        assert_eq!((nothing.dim(), nothing.magnitude(), nothing.largest(4)), (4, 0.0, None));
+        assert!(!Spectrum::exact_with(vec![1.0], Repeated { value: f64::NAN, count: 1 }).all_finite());
     }
 
     #[test]

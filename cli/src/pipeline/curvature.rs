@@ -193,7 +193,9 @@ fn spectrum(spectrum: &Spectrum) -> results::Spectrum {
         list.iter().map(|p| Pair { value: p.value, residual: p.residual }).collect()
     };
     match spectrum {
-        Spectrum::Exact { eigenvalues } => results::Spectrum::Exact(eigenvalues.clone()),
+        Spectrum::Exact { eigenvalues, repeated } => {
+            results::Spectrum::Exact { values: eigenvalues.clone(), repeated: (repeated.value, repeated.count) }
+        }
         Spectrum::Quadrature { dim, probes, top, bottom } => results::Spectrum::Quadrature {
             dim: *dim,
             probes: probes

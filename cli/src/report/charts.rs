@@ -128,7 +128,11 @@ pub fn spectra(result: &RunResult, files: &BTreeMap<String, Spectrum>, tau: f64)
         }
         let title = format!("{}: {}", layer_label(&layer.name), layer.kind);
         let note = match rows[0].spectrum {
-            Spectrum::Exact(values) => format!("all {} eigenvalues", values.len()),
+            Spectrum::Exact { values, repeated: (_, 0) } => format!("all {} eigenvalues", values.len()),
+            Spectrum::Exact { values, repeated: (value, count) } => {
+                let dim = values.len() + count;
+                format!("all {dim} eigenvalues: {} listed, {count} more are {value} by structure", values.len())
+            }
             Spectrum::Quadrature { dim, probes, top, bottom } => format!(
                 "density of {dim} eigenvalues from {} probes (band: ± one standard error), {} extremes with residuals",
                 probes.len(),

@@ -66,10 +66,11 @@ impl Density {
         let start = (first + 0.5) / PER_DECADE;
         let place = |x: f64| (scale.place(x) - start) * PER_DECADE;
         match spectrum {
-            Spectrum::Exact(values) => {
+            Spectrum::Exact { values, repeated: (value, count) } => {
                 let mut counts = vec![0.0; bins];
-                for &x in values.iter().filter(|x| x.is_finite()) {
-                    counts[(place(x).max(0.0) as usize).min(bins - 1)] += 1.0;
+                let all = values.iter().map(|&x| (x, 1.0)).chain([(*value, *count as f64)]);
+                for (x, m) in all.filter(|(x, _)| x.is_finite()) {
+                    counts[(place(x).max(0.0) as usize).min(bins - 1)] += m;
                 }
                 Self { start, counts, errors: None }
             }
@@ -130,7 +131,7 @@ mod tests {
     #[test]
     fn every_eigenvalue_is_counted_once() {
         let values = vec![-3.0, -1e-9, 0.0, 0.0, 1e-3, 5.0];
-        let spectrum = Spectrum::Exact(values.clone());
+        let spectrum = Spectrum::exact(values.clone());
         let frame = Frame::of([&spectrum].into_iter(), 1e-6).unwrap();
         let density = Density::of(&spectrum, frame);
         assert_eq!(density.counts.iter().sum::<f64>(), values.len() as f64);
@@ -146,7 +147,7 @@ mod tests {
 
     #[test]
     fn zero_is_in_the_middle_of_a_bin() {
-        let spectrum = Spectrum::Exact(vec![0.0, 1.0]);
+        let spectrum = Spectrum::exact(vec![0.0, 1.0]);
         let density = Density::of(&spectrum, Frame::of([&spectrum].into_iter(), 1e-6).unwrap());
         let zero = (0..density.counts.len()).find(|&i| density.edges(i).0 <= 0.0 && density.edges(i).1 > 0.0).unwrap();
         let (left, right) = density.edges(zero);
@@ -171,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_zero_spectrum_has_no_frame() {
-        assert_eq!(Frame::of([&Spectrum::Exact(vec![0.0; 5])].into_iter(), 1e-6), None);
+        assert_eq!(Frame::of([&Spectrum::exact(vec![0.0; 5])].into_iter(), 1e-6), None);
         assert_eq!(Frame::of(std::iter::empty(), 1e-6), None);
     }
 }

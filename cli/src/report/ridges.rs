@@ -137,12 +137,8 @@ fn visible(root: &Root<'_>, outline: &[(i32, i32)], base: i32, ink: Ink) -> Draw
 /// A tick below the base line for every eigenvalue that is known: all of an exact spectrum, else the extreme pairs. Ticks
 /// that would fall on the same half pixel are drawn once.
 fn rug(root: &Root<'_>, spectrum: &Spectrum, frame: Frame, x: &dyn Fn(f64) -> i32, base: i32) -> Drawn {
-    let known: Vec<f64> = match spectrum {
-        Spectrum::Exact(values) => values.clone(),
-        Spectrum::Quadrature { top, bottom, .. } => top.iter().chain(bottom).map(|p| p.value).collect(),
-    };
     let mut places: Vec<i32> =
-        known.iter().filter(|v| v.is_finite()).map(|v| x(frame.scale().place(*v)) / 2 * 2).collect();
+        spectrum.known().iter().filter(|v| v.is_finite()).map(|v| x(frame.scale().place(*v)) / 2 * 2).collect();
     places.sort_unstable();
     places.dedup();
     let (top, bottom) = (base + SCALE, base + RUG * SCALE);
@@ -159,7 +155,7 @@ mod tests {
 
     #[test]
     fn rows_of_both_kinds_are_drawn() {
-        let exact = Spectrum::Exact(vec![-1.0, 0.0, 0.0, 3.0]);
+        let exact = Spectrum::exact(vec![-1.0, 0.0, 0.0, 3.0]);
         let probe = |a, b| Probe { nodes: vec![a, b], weights: vec![0.5, 0.5] };
         let probes = vec![probe(0.1, 2.0), probe(0.2, 2.5)];
         let slq = Spectrum::Quadrature { dim: 4, probes, top: vec![], bottom: vec![] };
@@ -171,13 +167,13 @@ mod tests {
 
     #[test]
     fn spectra_that_are_all_zero_have_no_picture() {
-        let zero = Spectrum::Exact(vec![0.0; 3]);
+        let zero = Spectrum::exact(vec![0.0; 3]);
         assert!(svg(&[Ridge { epoch: 0, spectrum: &zero }], 0, 1e-6, "x").unwrap().is_none());
     }
 
     #[test]
     fn a_layer_of_one_parameter_is_drawn() {
-        let one = Spectrum::Exact(vec![-2.5]);
+        let one = Spectrum::exact(vec![-2.5]);
         assert!(svg(&[Ridge { epoch: 0, spectrum: &one }], 0, 1e-6, "x").unwrap().is_some());
     }
 }

@@ -3,7 +3,8 @@
 //! | array | meaning |
 //! |---|---|
 //! | `dim` | p, one number |
-//! | `eigenvalues` | all p eigenvalues, ascending: an exact spectrum |
+//! | `eigenvalues` | all p eigenvalues, ascending: an exact spectrum. Where there are fewer than p, |
+//! | `repeated` | the one eigenvalue that all others have: 0 in a block of low rank, or the penalty's |
 //! | `nodes`, `weights`, `probe` | else: the quadratures of all probes, one after the other, with the number of the probe |
 //! | `top`, `top_residuals` | largest eigenvalues, descending, with ‖Hv − λv‖ |
 //! | `bottom`, `bottom_residuals` | smallest eigenvalues, ascending, with ‖Hv − λv‖ |
@@ -27,8 +28,13 @@ pub struct Probe {
 /// The spectrum of a symmetric matrix of dimension p.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Spectrum {
-    /// All p eigenvalues, ascending.
-    Exact(Vec<f64>),
+    /// All p eigenvalues.
+    Exact {
+        /// The eigenvalues, ascending, but for the repeated ones.
+        values: Vec<f64>,
+        /// An eigenvalue that is there more often than it is listed, and how many times more.
+        repeated: (f64, usize),
+    },
     /// Gauss quadratures of random probes, and extreme pairs.
     Quadrature {
         /// p.
@@ -43,10 +49,15 @@ pub enum Spectrum {
 }
 
 impl Spectrum {
+    /// A spectrum of these eigenvalues, ascending.
+    pub fn exact(values: Vec<f64>) -> Self {
+        Spectrum::Exact { values, repeated: (0.0, 0) }
+    }
+
     /// p.
     pub fn dim(&self) -> usize {
         match self {
-            Spectrum::Exact(values) => values.len(),
+            Spectrum::Exact { values, repeated } => values.len() + repeated.1,
             Spectrum::Quadrature { dim, .. } => *dim,
         }
     }
@@ -54,7 +65,7 @@ impl Spectrum {
     /// Every number on the λ axis that is known: eigenvalues, or nodes with a weight, and pairs.
     pub fn positions(&self) -> Vec<f64> {
         match self {
-            Spectrum::Exact(values) => values.clone(),
+            Spectrum::Exact { .. } => self.known(),
             Spectrum::Quadrature { probes, top, bottom, .. } => {
                 let weighty = |p: &Probe| {
                     let both = p.nodes.iter().zip(&p.weights);
@@ -65,12 +76,25 @@ impl Spectrum {
         }
     }
 
+    /// Every eigenvalue that is known by itself, a repeated one once: all of an exact spectrum, else the pairs.
+    pub fn known(&self) -> Vec<f64> {
+        match self {
+            Spectrum::Exact { values, repeated: (value, count) } => {
+                values.iter().copied().chain((*count > 0).then_some(*value)).collect()
+            }
+            Spectrum::Quadrature { top, bottom, .. } => top.iter().chain(bottom).map(|p| p.value).collect(),
+        }
+    }
+
     /// The bytes of its file.
     pub fn to_npz(&self) -> Vec<u8> {
         let dim = [self.dim() as i64];
         let dim = ("dim", Column::I64(&dim));
         match self {
-            Spectrum::Exact(values) => npz::write(&[dim, ("eigenvalues", Column::F64(values))]),
+            Spectrum::Exact { values, repeated: (_, 0) } => npz::write(&[dim, ("eigenvalues", Column::F64(values))]),
+            Spectrum::Exact { values, repeated: (value, _) } => {
+                npz::write(&[dim, ("eigenvalues", Column::F64(values)), ("repeated", Column::F64(&[*value]))])
+            }
             Spectrum::Quadrature { probes, top, bottom, .. } => {
                 let nodes: Vec<f64> = probes.iter().flat_map(|p| p.nodes.iter().copied()).collect();
                 let weights: Vec<f64> = probes.iter().flat_map(|p| p.weights.iter().copied()).collect();
@@ -107,7 +131,12 @@ impl Spectrum {
 fn parse(mut columns: BTreeMap<String, Vec<f64>>) -> Result<Spectrum, String> {
     let mut column = |name: &str| columns.remove(name).ok_or_else(|| format!("the array {name} is missing"));
     if let Ok(values) = column("eigenvalues") {
-        return Ok(Spectrum::Exact(values));
+        let Ok(repeated) = column("repeated") else { return Ok(Spectrum::exact(values)) };
+        let ([value], dim) = (&repeated[..], whole(&column("dim")?)?) else {
+            return Err("repeated is not one number".to_owned());
+        };
+        let count = dim.checked_sub(values.len()).ok_or_else(|| format!("there are more than {dim} eigenvalues"))?;
+        return Ok(Spectrum::Exact { values, repeated: (*value, count) });
     }
     let (nodes, weights) = (column("nodes")?, column("weights")?);
     let mut pairs = |name: &str| {
@@ -119,10 +148,7 @@ fn parse(mut columns: BTreeMap<String, Vec<f64>>) -> Result<Spectrum, String> {
     };
     let (top, bottom) = (pairs("top")?, pairs("bottom")?);
     let (dim, probe) = (column("dim")?, column("probe")?);
-    let [dim] = dim[..] else { return Err("dim is not one number".to_owned()) };
-    if dim < 0.0 || dim.fract() != 0.0 {
-        return Err(format!("dim is {dim}, no number of parameters"));
-    }
+    let dim = whole(&dim)?;
     if nodes.len() != weights.len() || nodes.len() != probe.len() {
         return Err("nodes, weights and probe differ in length".to_owned());
     }
@@ -135,5 +161,14 @@ fn parse(mut columns: BTreeMap<String, Vec<f64>>) -> Result<Spectrum, String> {
         last.nodes.push(nodes[i]);
         last.weights.push(weights[i]);
     }
-    Ok(Spectrum::Quadrature { dim: dim as usize, probes, top, bottom })
+    Ok(Spectrum::Quadrature { dim, probes, top, bottom })
+}
+
+/// The number of parameters.
+fn whole(dim: &[f64]) -> Result<usize, String> {
+    let &[dim] = dim else { return Err("dim is not one number".to_owned()) };
+    if dim < 0.0 || dim.fract() != 0.0 {
+        return Err(format!("dim is {dim}, no number of parameters"));
+    }
+    Ok(dim as usize)
 }

@@ -97,10 +97,25 @@ fn the_csv_has_a_row_for_each_snapshot_layer_and_quantity() {
 #[test]
 fn spectra_come_back_from_their_files() {
     let (_, spectra) = example::run();
-    let kinds = spectra.values().map(|s| matches!(s, Spectrum::Exact(_)));
+    let kinds = spectra.values().map(|s| matches!(s, Spectrum::Exact { .. }));
     assert!(kinds.clone().any(|exact| exact) && kinds.clone().any(|exact| !exact), "both kinds are tried");
     for (name, spectrum) in &spectra {
         assert_eq!(&Spectrum::from_npz(&spectrum.to_npz(), name).unwrap(), spectrum);
+    }
+}
+
+#[test]
+fn repeated_eigenvalues_are_kept_as_one() {
+    let spectrum = Spectrum::Exact { values: vec![0.5, 2.0], repeated: (0.0, 400_000) };
+    let bytes = spectrum.to_npz();
+    assert!(bytes.len() < 2000, "{} bytes", bytes.len());
+    assert_eq!((Spectrum::from_npz(&bytes, "x").unwrap(), spectrum.dim()), (spectrum.clone(), 400_002));
+    assert_eq!(spectrum.known(), [0.5, 2.0, 0.0]);
+    let column = npz::Column::F64;
+    for (dim, repeated) in [(&[1.0][..], &[0.0][..]), (&[3.5], &[0.0]), (&[3.0], &[]), (&[], &[0.0])] {
+        let bytes =
+            npz::write(&[("dim", column(dim)), ("eigenvalues", column(&[1.0, 2.0])), ("repeated", column(repeated))]);
+        assert!(Spectrum::from_npz(&bytes, "x").is_err(), "{dim:?} {repeated:?}");
     }
 }
 

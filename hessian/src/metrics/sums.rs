@@ -21,9 +21,9 @@ pub(super) mod at {
     pub const RANK: usize = 5;
     /// #{x < −τ|x|_max}
     pub const NEGATIVE_COUNT: usize = 6;
-    /// Σ_{x<0} √(|x| m), over nodes
+    /// Σ_{x<0} m √|x|
     pub const NEGATIVE_ROOTS: usize = 7;
-    /// Σ_{x>0} √(x m), over nodes
+    /// Σ_{x>0} m √x
     pub const POSITIVE_ROOTS: usize = 8;
     /// Σ m (x − c), and the next three the powers 2 to 4; c is one centre for all probes.
     pub const CENTRED: usize = 9;
@@ -91,13 +91,14 @@ pub(super) fn variants(probes: &[Probe]) -> Option<[Vec<Probe>; 2]> {
 }
 
 impl Columns {
-    /// `eigenvalues` ascend.
-    pub fn exact(eigenvalues: &[f64], scale: f64, tau: f64) -> Self {
-        let n = eigenvalues.len();
-        let x: Vec<f64> = eigenvalues.iter().map(|l| l / scale).collect();
+    /// `atoms` are λ and how often, ascending.
+    pub fn exact(atoms: &[Atom], scale: f64, tau: f64) -> Self {
+        let n = atoms.len();
+        let x: Vec<f64> = atoms.iter().map(|a| a.0 / scale).collect();
         let threshold = tau * x[0].abs().max(x[n - 1].abs());
-        let centre = pairwise_sum(n, |i| x[i]) / n as f64;
-        let row = sums(&x, &|_| 1.0, threshold, centre);
+        let sum = |f: &dyn Fn(usize) -> f64| pairwise_sum(n, f);
+        let centre = sum(&|i| atoms[i].1 * x[i]) / sum(&|i| atoms[i].1);
+        let row = sums(&x, &|i| atoms[i].1, threshold, centre);
         let values = row.map(|s| vec![s]).to_vec();
         Columns {
             exact: true,
@@ -177,7 +178,7 @@ fn means(columns: &[Vec<f64>]) -> Vec<f64> {
 /// One row of sums. `x` ascends; multiplicity m(i).
 fn sums(x: &[f64], m: &dyn Fn(usize) -> f64, threshold: f64, centre: f64) -> [f64; at::LEN] {
     let add = |f: &dyn Fn(f64) -> f64| pairwise_sum(x.len(), |i| m(i) * f(x[i]));
-    let root = |sign: f64| pairwise_sum(x.len(), |i| (m(i) * (sign * x[i]).max(0.0)).sqrt());
+    let root = |sign: f64| pairwise_sum(x.len(), |i| m(i) * (sign * x[i]).max(0.0).sqrt());
     let mut row = [0.0; at::LEN];
     row[at::TRACE] = add(&|x| x);
     row[at::NUCLEAR] = add(&f64::abs);
@@ -219,8 +220,8 @@ pub(super) struct Magnitudes {
 }
 
 impl Magnitudes {
-    pub fn exact(eigenvalues: &[f64], scale: f64) -> Self {
-        Self::sorted(eigenvalues.iter().map(|l| ((l / scale).abs(), 1.0, 0)).collect(), None)
+    pub fn exact(atoms: &[Atom], scale: f64) -> Self {
+        Self::sorted(atoms.iter().map(|(l, m)| ((l / scale).abs(), *m, 0)).collect(), None)
     }
 
     pub fn of_probes(dim: usize, probes: &[Probe], scale: f64) -> Self {

@@ -585,3 +585,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_repeated_eigenvalue_gives_what_its_copies_would() {
+    let listed: Vec<f64> = (1..30).map(|i| 10.0 / f64::from(i * i)).collect();
+    let signed: Vec<f64> = listed.iter().map(|x| x - 0.05).collect();
+    for (listed, value) in [(&listed, 0.0), (&signed, 0.0), (&signed, 0.3), (&signed, -0.01), (&vec![], 0.0)] {
+        let repeated = crate::spectrum::Repeated { value, count: 500 };
+        let short = Spectrum::exact_with(listed.clone(), repeated);
+        let long = Spectrum::exact([listed.as_slice(), &[value; 500]].concat());
+        let both = [short, long].map(|s| quantities(&s, &MetricOptions::default()));
+        assert_eq!(keys(&both[0]), keys(&both[1]));
+        for (a, b) in both[0].iter().zip(&both[1]) {
+            assert!((a.value - b.value).abs() <= 1e-12 * b.value.abs().max(1e-3), "{value}: {a:?} and {b:?}");
+        }
+    }
+}
