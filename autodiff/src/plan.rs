@@ -147,6 +147,11 @@ impl Plan {
         Plan::new(graph, seeds, &[], targets, Curvature::Hessian)
     }
 
+    /// The ops whose second derivative takes part, from the last to the first; one may stand twice.
+    pub fn bending(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.pulls.iter().filter(|pull| pull.bends).map(|pull| NodeId(pull.node))
+    }
+
     /// The perturbed nodes.
     pub fn seeds(&self) -> &[NodeId] {
         &self.seeds

@@ -14,8 +14,8 @@ use crate::spectrum::{Pair, Spectrum};
 /// How much may be spent on a block.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BlockOptions {
-    /// Largest block whose eigenvalues are all computed. Default 2,100: p² values are 35 MB and the eigenvalues take about a
-    /// second.
+    /// Order of the largest matrix whose eigenvalues are all computed: the block, or the Gram matrix of a block whose rank is
+    /// known to be low. Default 2,100: p² values are 35 MB and the eigenvalues take about a second.
     pub exact_max: usize,
     /// Beyond `exact_max`: how many of the largest eigenvalues. Default 21, one more than the most outliers looked for.
     pub top: usize,
@@ -58,6 +58,8 @@ pub enum Route {
     DenseKronecker,
     /// All eigenvalues of a matrix made of p products with unit vectors.
     DenseProducts,
+    /// All eigenvalues from a Gram matrix of the order of the block's rank.
+    Gram,
     /// Extreme pairs by Lanczos, the rest by stochastic Lanczos quadrature.
     Krylov,
 }
@@ -68,6 +70,7 @@ impl Route {
         match self {
             Route::DenseKronecker => "dense-kronecker",
             Route::DenseProducts => "dense-products",
+            Route::Gram => "gram",
             Route::Krylov => "krylov",
         }
     }
@@ -100,11 +103,29 @@ pub struct BlockReport {
     /// Products with the operator that were used here.
     pub products: usize,
     /// max |h_ij − h_ji| / max |h_ij| of a dense block before it was symmetrised, a check of the products; `None` for
-    /// [`Route::Krylov`].
+    /// [`Route::Krylov`] and [`Route::Gram`].
     pub asymmetry: Option<f64>,
 }
 
 impl BlockReport {
+    /// The report of a spectrum that was found without products.
+    ///
+    /// # Panics
+    /// By impossible options.
+    #[track_caller]
+    pub fn of_spectrum(name: &str, route: Route, spectrum: Spectrum, options: &MetricOptions) -> Self {
+        BlockReport {
+            name: name.to_owned(),
+            parameters: spectrum.dim(),
+            route,
+            quantities: metrics::quantities(&spectrum, options),
+            spectrum,
+            stops: Vec::new(),
+            products: 0,
+            asymmetry: None,
+        }
+    }
+
     /// The quantity of a key. `None` if it is undefined or unknown.
     pub fn get(&self, key: &str) -> Option<&Quantity> {
         metrics::get(&self.quantities, key)
@@ -223,16 +244,11 @@ fn from_dense(
 ) -> Result<BlockReport, BlockError> {
     let eigenvalues =
         dense::eigenvalues(p, entries).map_err(|source| BlockError::Dense { block: name.to_owned(), source })?;
-    let spectrum = Spectrum::exact(eigenvalues);
+    let report = BlockReport::of_spectrum(name, route, Spectrum::exact(eigenvalues), &options.metrics);
     Ok(BlockReport {
-        name: name.to_owned(),
-        parameters: p,
-        route,
-        quantities: metrics::quantities(&spectrum, &options.metrics),
-        spectrum,
-        stops: Vec::new(),
         products: if route == Route::DenseProducts { p } else { 0 },
         asymmetry: Some(dense::asymmetry(p, entries).relative),
+        ..report
     })
 }
 

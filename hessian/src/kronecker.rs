@@ -84,7 +84,7 @@ pub fn holds<T: Real>(model: &Model<T>, index: usize) -> bool {
 const CHUNK: usize = 512;
 
 /// Place of the pair i ≤ j among the pairs of 0..n, ordered by i.
-fn pair(n: usize, i: usize, j: usize) -> usize {
+pub(crate) fn pair(n: usize, i: usize, j: usize) -> usize {
     i * (2 * n - i + 1) / 2 + (j - i)
 }
 
@@ -100,7 +100,7 @@ pub fn output_curvature<T: Real>(objective: &Objective<'_, T>, index: usize, kin
 }
 
 /// The pairs of these outputs of [`output_curvature`].
-fn curvature_between<T: Real>(
+pub(crate) fn curvature_between<T: Real>(
     objective: &Objective<'_, T>,
     index: usize,
     units: &Range<usize>,
@@ -222,7 +222,7 @@ fn add_penalty<T: Real>(model: &Model<T>, ranges: &[Range<usize>], block: &mut [
 }
 
 /// ẑ of every sample, shape (N, d).
-fn inputs<T: Real>(objective: &Objective<'_, T>, tile: &Tile) -> Vec<f64> {
+pub(crate) fn inputs<T: Real>(objective: &Objective<'_, T>, tile: &Tile) -> Vec<f64> {
     let layer = &objective.model().layers()[tile.layer];
     let mut z = Vec::with_capacity(objective.samples() * tile.z_len(layer));
     for s in 0..objective.shards() {

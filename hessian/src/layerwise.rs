@@ -5,10 +5,11 @@ use eigenlens_linalg::dense::DenseError;
 use eigenlens_linalg::probes::Distribution;
 use eigenlens_linalg::{LinearOperator, Real, Stop};
 use eigenlens_nets::objective::Kind;
-use eigenlens_nets::{Objective, Part};
+use eigenlens_nets::{Model, Objective, Part};
 
 use crate::block::{BlockError, BlockOptions, BlockReport, Route, analyze_block};
 use crate::coupling::{Coupling, CouplingOptions, coupling};
+use crate::gram::{self, Factors, GramError};
 use crate::kronecker::{Estimate, Tile, assemble_tile};
 use crate::operator::Block;
 use crate::slq::SlqError;
@@ -38,18 +39,28 @@ pub struct Choice {
     pub route: Route,
     /// Multiply-adds of both exact routes, and bytes.
     pub estimate: Estimate,
+    /// Order, multiply-adds and bytes of the Gram route, where there is one.
+    pub gram: Option<gram::Estimate>,
 }
 
-/// The route that [`block`] takes for a part of θ: exact up to `exact_max`, by the cheaper of the two exact routes.
-pub fn choose<T: Real>(objective: &Objective<'_, T>, part: &Part, options: &BlockOptions) -> Choice {
-    let estimate = Estimate::new(objective, part);
-    Choice { route: route(part.len(), &estimate, options), estimate }
+impl Choice {
+    /// The route that [`block`] takes for a part of a network on so many samples: exact up to `exact_max`, by the cheaper of
+    /// the two dense routes; exact beyond it where the rank is known to be no more than that; else Krylov.
+    pub fn of<T: Real>(model: &Model<T>, samples: usize, part: &Part, kind: Kind, options: &BlockOptions) -> Self {
+        let estimate = Estimate::of(model, samples, part);
+        let gram = gram::Estimate::of(model, samples, part, kind);
+        Choice { route: route(part.len(), &estimate, gram.as_ref(), options), estimate, gram }
+    }
 }
 
-/// The route for a block of p parameters whose exact routes cost this much.
-pub fn route(p: usize, estimate: &Estimate, options: &BlockOptions) -> Route {
+/// [`Choice::of`] a part of the objective's network.
+pub fn choose<T: Real>(objective: &Objective<'_, T>, part: &Part, kind: Kind, options: &BlockOptions) -> Choice {
+    Choice::of(objective.model(), objective.samples(), part, kind, options)
+}
+
+fn route(p: usize, estimate: &Estimate, gram: Option<&gram::Estimate>, options: &BlockOptions) -> Route {
     if p > options.exact_max {
-        Route::Krylov
+        if gram.is_some_and(|g| g.order <= options.exact_max) { Route::Gram } else { Route::Krylov }
     } else if estimate.kronecker <= estimate.products {
         Route::DenseKronecker
     } else {
@@ -70,8 +81,14 @@ pub fn block<T: Real>(
     kind: Kind,
     options: &BlockOptions,
 ) -> Result<BlockReport, BlockError> {
-    let structured = choose(objective, part, options).route == Route::DenseKronecker;
-    let tile = structured.then(|| Tile::of(objective.model(), part)).flatten();
+    let route = choose(objective, part, kind, options).route;
+    let tile = Tile::of(objective.model(), part);
+    if let (Route::Gram, Some(tile)) = (route, &tile)
+        && let Some(report) = by_gram(objective, part, tile, kind, options)?
+    {
+        return Ok(report);
+    }
+    let tile = tile.filter(|_| route == Route::DenseKronecker);
     let dense = tile.map(|tile| assemble_tile(objective, &tile, kind));
     let own = Block::part(objective, part, kind);
     match analyze_block(&part.name, &own, dense, options) {
@@ -81,6 +98,27 @@ pub fn block<T: Real>(
             | BlockError::Iteration { stop: Stop::NotSymmetric, .. },
         ) if is_noise(objective, &own, part, kind) => analyze_block(&part.name, &Zero(part.len()), None, options),
         found => found,
+    }
+}
+
+/// The spectrum by the Gram route; `None` where columns of both signs cancel so much that its error bound exceeds what counts
+/// as zero, τ |λ|_max.
+fn by_gram<T: Real>(
+    objective: &Objective<'_, T>,
+    part: &Part,
+    tile: &Tile,
+    kind: Kind,
+    options: &BlockOptions,
+) -> Result<Option<BlockReport>, BlockError> {
+    let found = Factors::new(objective, tile, kind).map_err(GramError::from).and_then(|f| f.spectrum());
+    match found {
+        Ok(found) => {
+            let within = found.bound <= options.metrics.tau * found.spectrum.magnitude();
+            let report = || BlockReport::of_spectrum(&part.name, Route::Gram, found.spectrum, &options.metrics);
+            Ok(within.then(report))
+        }
+        Err(GramError::Dense(source)) => Err(BlockError::Dense { block: part.name.clone(), source }),
+        Err(GramError::Penalty(_)) => Ok(None),
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`operator`] | blocks of the Hessian and the Gauss–Newton matrix as operators |
 //! | [`kronecker`] | exact dense blocks of linear layers from structure |
+//! | [`gram`] | exact spectra of wide linear layers from a matrix of the order of their rank |
 //! | [`coupling`] | norms between layers and the share Φ that blocks leave out |
 //! | [`geometry`] | the same between the results of functional blocks, in activation space |
 //! | [`layerwise`] | all of it for every layer at one point |
@@ -13,7 +14,7 @@
 //! | [`estimators`], [`student`] | traces and diagonals beyond Hutchinson's; intervals from few samples |
 //! | [`verify`](mod@verify) | the user's own network, checked at run time |
 //!
-//! Only `operator`, `kronecker`, `coupling`, `geometry`, `layerwise` and `verify` know what a network is.
+//! Only `operator`, `kronecker`, `gram`, `coupling`, `geometry`, `layerwise` and `verify` know what a network is.
 
 pub mod block;
 pub mod coupling;
@@ -21,6 +22,7 @@ pub mod density;
 pub mod estimate;
 pub mod estimators;
 pub mod geometry;
+pub mod gram;
 pub mod hutchinson;
 pub mod kronecker;
 pub mod layerwise;

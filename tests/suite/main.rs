@@ -17,4 +17,5 @@ mod threads;
 mod tidy;
 mod unrolling;
 mod verified;
+mod wide;
 mod zoo;

@@ -224,6 +224,8 @@ fn only_the_operator_files_know_what_a_network_is() {
         "operator/",
         "kronecker.rs",
         "kronecker/",
+        "gram.rs",
+        "gram/",
         "coupling.rs",
         "coupling/",
         "layerwise.rs",

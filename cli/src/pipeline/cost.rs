@@ -8,6 +8,7 @@
 //! | Kronecker assembly | `Estimate::kronecker` multiply-adds | products of several columns |
 //! | p products | p | products of several columns |
 //! | eigenvalues of a dense block | 4/3 p³ | the eigenvalue problem |
+//! | Gram matrix and its eigenvalues | `gram::Estimate` | products of one column; the eigenvalue problem |
 //! | quadrature | probes · steps products, and 4 p steps² per probe to orthogonalise | products of several columns; the eigenvalue problem |
 //! | pairs | [`PAIR_PRODUCTS`] | products of one column |
 //! | Φ | probes per block, or P | products from a block to all parameters |
@@ -64,8 +65,15 @@ fn plan_in<T: Real>(config: &Config, setup: &Setup, progress: &Progress) -> Resu
     let start = weights::start(config, &model)?;
     objective.set_buffers(&start.buffers);
     objective.linearize(&start.theta);
-    let dense = |part: &&Part| choose(&objective, part, &options).route != Route::Krylov;
-    let largest = parts.iter().filter(dense).map(Part::len).max();
+    let order = |part: &Part| {
+        let choice = choose(&objective, part, Kind::Hessian, &options);
+        match choice.route {
+            Route::DenseKronecker | Route::DenseProducts => Some(part.len()),
+            Route::Gram => choice.gram.map(|g| g.order),
+            Route::Krylov => None,
+        }
+    };
+    let largest = parts.iter().filter_map(order).max();
     let eigen_rate = eigenvalue_rate(largest.unwrap_or(TRIAL_ORDER).clamp(64, TRIAL_ORDER));
     let (mut layers, mut phi_seconds, mut phi_products) = (Vec::new(), 0.0, 0);
     let phi = between(config, all.len());
@@ -102,7 +110,7 @@ fn planned<T: Real>(
     eigen_rate: f64,
     snapshots: usize,
 ) -> PlannedLayer {
-    let choice = choose(objective, part, options);
+    let choice = choose(objective, part, Kind::Hessian, options);
     let p = part.len() as f64;
     let block = Block::part(objective, part, Kind::Hessian);
     let per_product = 2.0 * choice.estimate.products / p;
@@ -117,6 +125,12 @@ fn planned<T: Real>(
         Route::DenseProducts => {
             let seconds = p * several(&block, part.len()) + eigenvalues / eigen_rate;
             (p * per_product + eigenvalues, 8.0 * p * p, seconds)
+        }
+        Route::Gram => {
+            let gram = choice.gram.expect("the route has an estimate");
+            let (work, eigenvalues) = (2.0 * gram.work, 2.0 * gram.eigenvalues);
+            let rate = per_product / several(&block, 1);
+            (work + eigenvalues, gram.bytes, work / rate + eigenvalues / eigen_rate)
         }
         Route::Krylov => {
             let (probes, steps) = (options.slq.probes as f64, options.slq.steps.min(part.len()) as f64);

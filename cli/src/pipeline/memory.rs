@@ -2,9 +2,9 @@
 
 use eigenlens_autodiff::{Linearization, Order};
 use eigenlens_hessian::block::{BlockOptions, Route};
-use eigenlens_hessian::kronecker::Estimate;
-use eigenlens_hessian::layerwise::route;
+use eigenlens_hessian::layerwise::Choice;
 use eigenlens_linalg::Real;
+use eigenlens_nets::objective::Kind;
 use eigenlens_nets::{Model, Part};
 
 use super::curvature::{Parts, between, block_options, parts};
@@ -96,12 +96,16 @@ fn peak<T: Real>(config: &Config, setup: &Setup, budget: f64) -> Result<Peak> {
 /// Bytes of one block's spectrum, what takes them, and what lowers them.
 fn block<T: Real>(model: &Model<T>, part: &Part, samples: usize, options: &BlockOptions) -> (f64, String, String) {
     let p = part.len() as f64;
-    let estimate = Estimate::of(model, samples, part);
+    let Choice { route, estimate, gram } = Choice::of(model, samples, part, Kind::Hessian, options);
     let lower = "lower spectra.exact_max".to_string();
-    match route(part.len(), &estimate, options) {
+    match route {
         // The eigenvalue solver works on a copy.
         Route::DenseKronecker => (estimate.bytes + 8.0 * p * p, "the exact spectrum".to_string(), lower),
         Route::DenseProducts => (2.0 * 8.0 * p * p, "the exact spectrum".to_string(), lower),
+        Route::Gram => {
+            let bytes = gram.map_or(0.0, |g| g.bytes);
+            (bytes, "the Gram matrix of its rank".to_string(), lower)
+        }
         Route::Krylov => {
             let basis = 8.0 * options.slq.probes as f64 * options.slq.steps as f64 * p;
             (basis, "the Lanczos basis".to_string(), "lower spectra.slq_steps or spectra.slq_probes".to_string())
