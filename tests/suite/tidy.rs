@@ -228,6 +228,8 @@ fn only_the_operator_files_know_what_a_network_is() {
         "gram/",
         "coupling.rs",
         "coupling/",
+        "geometry.rs",
+        "geometry/",
         "layerwise.rs",
         "verify.rs",
         "verify/",

@@ -1,3 +1,5 @@
+//! Couplings against blocks of biases, Jacobians, bounds and published facts.
+
 use super::*;
 use crate::operator::Block;
 use crate::testing::samples;
