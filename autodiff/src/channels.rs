@@ -42,6 +42,19 @@ pub(crate) fn scale<T: Real>(v: &[T], a: &[T], out: &mut [T], write: Write) {
     }
 }
 
+/// out ← Σ_i v_i ⊙ x_i + d, or +=, with v_i and d one number per channel.
+pub(crate) fn combine<T: Real, const I: usize>(v: [&[T]; I], x: [&[T]; I], d: &[T], out: &mut [T], write: Write) {
+    let run = run(out.len(), d.len());
+    if run == 1 {
+        spread(d, out, write);
+        return v.iter().zip(x).for_each(|(v, x)| scale(v, x, out, Write::Add));
+    }
+    for (c, out) in out.chunks_exact_mut(run).enumerate() {
+        let at = c * run..(c + 1) * run;
+        update(&Combine(v.map(|v| v[c]), d[c], write), x.map(|x| &x[at.clone()]), [out]);
+    }
+}
+
 /// out ← v spread over the runs, or +=.
 pub(crate) fn spread<T: Real>(v: &[T], out: &mut [T], write: Write) {
     let run = run(out.len(), v.len());

@@ -1,8 +1,9 @@
 //! Normalisation, the fourth family: y = γ ⊙ x̂ + β, with x̂ of mean 0 and variance 1 in each group of values.
 //!
 //! A group is a row of features (layer norm), some channels of a sample (group norm) or a channel of the whole batch
-//! (batch norm); the rule is the same. With v the biased variance of the M values of a group, r = (v + ε)^(−1/2),
-//! x̂ = r (x − mean x), and ⟨a⟩ the mean of a over the group:
+//! (batch norm, which has passes of its own as its groups are strewn: [`crate::ops::BatchNorm`]); the rule is the same.
+//! With v the biased variance of the M values of a group, r = (v + ε)^(−1/2), x̂ = r (x − mean x), and ⟨a⟩ the mean of a
+//! over the group:
 //!
 //! - P a = a − ⟨a⟩ − x̂ ⟨x̂ a⟩, a symmetric matrix (not quite a projection, as ⟨x̂²⟩ = v / (v + ε) < 1)
 //! - v̇ = 2 ⟨(x − mean x) ẋ⟩, so ṙ = −½ r³ v̇ = −r² ⟨x̂ ẋ⟩ and x̂˙ = r P ẋ
@@ -39,8 +40,6 @@ pub trait Norm: Clone + Copy + Debug + Send + Sync {
     const NAME: &'static str;
     /// Whether the mean is taken out; if not, there is no β either.
     const CENTRED: bool = true;
-    /// Whether groups reach across samples.
-    const ACROSS: bool = false;
     /// ε.
     fn eps(&self) -> f64;
     /// Length of γ and β.
@@ -54,7 +53,7 @@ pub trait Norm: Clone + Copy + Debug + Send + Sync {
 /// The op of a [`Norm`]: inputs x and, if wanted, γ and β with one entry per channel.
 ///
 /// It saves the mean of each group, then each group's biased variance (in RMS norm: 0 and the mean square), then each
-/// group's r, then x̂ in the order of the groups: in batch norm the first two are the batch statistics of each channel.
+/// group's r, then x̂.
 #[derive(Clone, Copy, Debug)]
 pub struct Normalised<N>(pub N);
 
@@ -89,10 +88,10 @@ impl<N: Norm> Normalised<N> {
         if N::CENTRED { at.mean(reduce::sum(a)) } else { T::ZERO }
     }
 
-    /// out ← r P a. Returns ⟨x̂ a⟩.
-    fn project<T: Real>(&self, at: &Groups, (r, xhat): (T, &[T]), a: &[T], out: &mut [T]) -> T {
+    /// out ← r P a, or +=. Returns ⟨x̂ a⟩.
+    fn project<T: Real>(&self, at: &Groups, (r, xhat): (T, &[T]), a: &[T], out: &mut [T], write: Write) -> T {
         let along = at.mean(reduce::dot(xhat, a));
-        update(&Combine([r, -r * along], -r * self.centre(at, a), Write::Set), [a, xhat], [out]);
+        update(&Combine([r, -r * along], -r * self.centre(at, a), write), [a, xhat], [out]);
         along
     }
 
@@ -136,6 +135,34 @@ fn lane<'s, T>(slot: Option<&'s mut Option<Slot<'_, T>>>, k: usize) -> Option<(&
     Some((slot.lane(k), write))
 }
 
+/// The output shape of a normalisation of up to `most` inputs, or what is wrong with them.
+pub(crate) fn output_shape(
+    inputs: &[Shape],
+    most: usize,
+    eps: f64,
+    channels: usize,
+    refuse: impl Fn(&[usize]) -> Option<String>,
+) -> Result<Shape, String> {
+    let [x, rest @ ..] = inputs else { return Err("takes an input".to_string()) };
+    if inputs.len() > most {
+        return Err(format!("takes at most {most} inputs, got {}", inputs.len()));
+    }
+    if eps.is_nan() || eps <= 0.0 || eps.is_infinite() {
+        return Err(format!("ε must be positive, is {eps}"));
+    }
+    if !x.batched || x.size() == 0 {
+        return Err(format!("the input must be batched and not empty, is {x}"));
+    }
+    if let Some(reason) = refuse(&x.dims) {
+        return Err(reason);
+    }
+    let want = Shape::fixed(&[channels]);
+    match rest.iter().find(|s| **s != want) {
+        Some(bad) => Err(format!("weight and bias must have shape {want}, got {bad}")),
+        None => Ok(x.clone()),
+    }
+}
+
 impl<T: Real, N: Norm> Op<T> for Normalised<N> {
     fn name(&self) -> &'static str {
         N::NAME
@@ -143,25 +170,7 @@ impl<T: Real, N: Norm> Op<T> for Normalised<N> {
 
     fn output_shape(&self, inputs: &[Shape]) -> Result<Shape, String> {
         let most = if N::CENTRED { 3 } else { 2 };
-        let [x, rest @ ..] = inputs else { return Err("takes an input".to_string()) };
-        if inputs.len() > most {
-            return Err(format!("takes at most {most} inputs, got {}", inputs.len()));
-        }
-        let eps = self.0.eps();
-        if eps.is_nan() || eps <= 0.0 || eps.is_infinite() {
-            return Err(format!("ε must be positive, is {eps}"));
-        }
-        if !x.batched || x.size() == 0 {
-            return Err(format!("the input must be batched and not empty, is {x}"));
-        }
-        if let Some(reason) = self.0.refuse(&x.dims) {
-            return Err(reason);
-        }
-        let want = Shape::fixed(&[self.0.channels()]);
-        match rest.iter().find(|s| **s != want) {
-            Some(bad) => Err(format!("weight and bias must have shape {want}, got {bad}")),
-            None => Ok(x.clone()),
-        }
+        output_shape(inputs, most, self.0.eps(), self.0.channels(), |dims| self.0.refuse(dims))
     }
 
     fn saved_len(&self, x: &[usize], _y: usize) -> usize {
@@ -176,60 +185,44 @@ impl<T: Real, N: Norm> Op<T> for Normalised<N> {
         matches!((i, j), (0, 0) | (0, 1) | (1, 0))
     }
 
-    fn mixes_samples(&self) -> bool {
-        N::ACROSS
-    }
-
-    fn least_batch(&self, inputs: &[Shape]) -> usize {
-        // One value alone has no variance.
-        let run = inputs[0].size() / self.0.channels().max(1);
-        if N::ACROSS && run < 2 { 2 } else { 1 }
-    }
-
-    fn eval(&self, cx: &Cx, x: &[&[T]], y: &mut [T], saved: &mut [T]) {
+    fn eval(&self, _cx: &Cx, x: &[&[T]], y: &mut [T], saved: &mut [T]) {
         let at = self.0.groups(y.len());
         let (gain, bias) = (x.get(1), x.get(2));
         if y.is_empty() {
             return;
         }
         let (stats, xhat) = saved.split_at_mut(3 * at.count);
-        scratch::with(2 * at.len, |buffer: &mut [T]| {
-            let (buffer, out) = buffer.split_at_mut(at.len);
-            for g in 0..at.count {
-                let x = at.fetch(cx, g, x[0], buffer);
-                let xhat = &mut xhat[g * at.len..(g + 1) * at.len];
-                // Two passes, so that a large mean does not drown the variance.
-                let mean = self.centre(&at, x);
-                update(&Combine([T::ONE], -mean, Write::Set), [x], [xhat]);
-                let variance = at.mean(reduce::dot(xhat, xhat));
-                let r = T::from_f64(1.0 / (variance.to_f64() + self.0.eps()).sqrt());
-                reduce::scal(r, xhat);
-                (stats[g], stats[at.count + g], stats[2 * at.count + g]) = (mean, variance, r);
-                let mut write = Write::Set;
-                if let Some(bias) = bias {
-                    spread(at.entries(g, bias), out, write);
-                    write = Write::Add;
-                }
-                match gain {
-                    Some(gain) => scale(at.entries(g, gain), xhat, out, write),
-                    None => copy(xhat, out, write),
-                }
-                at.store(cx, g, out, y, Write::Set);
+        for g in 0..at.count {
+            let (x, xhat, out) = (at.of(g, x[0]), at.of_mut(g, xhat), at.of_mut(g, y));
+            // Two passes, so that a large mean does not drown the variance.
+            let mean = self.centre(&at, x);
+            update(&Combine([T::ONE], -mean, Write::Set), [x], [xhat]);
+            let variance = at.mean(reduce::dot(xhat, xhat));
+            let r = T::from_f64(1.0 / (variance.to_f64() + self.0.eps()).sqrt());
+            reduce::scal(r, xhat);
+            (stats[g], stats[at.count + g], stats[2 * at.count + g]) = (mean, variance, r);
+            let mut write = Write::Set;
+            if let Some(bias) = bias {
+                spread(at.entries(g, bias), out, write);
+                write = Write::Add;
             }
-        });
+            match gain {
+                Some(gain) => scale(at.entries(g, gain), xhat, out, write),
+                None => copy(xhat, out, write),
+            }
+        }
     }
 
-    fn jvp(&self, cx: &Cx, p: Primal<'_, T>, dx: &[Option<Lanes<'_, T>>], dy: &mut [T]) {
+    fn jvp(&self, _cx: &Cx, p: Primal<'_, T>, dx: &[Option<Lanes<'_, T>>], dy: &mut [T]) {
         let at = self.0.groups(p.y.len());
         let cached = Cached::saved(p.saved, at.count);
         let get = |i: usize| dx.get(i).copied().flatten();
         let gain = p.x.get(1);
-        scratch::with(3 * at.len, |buffer: &mut [T]| {
-            let (buffer, rest) = buffer.split_at_mut(at.len);
-            let (moved, out) = rest.split_at_mut(at.len);
+        scratch::with(at.len, |moved: &mut [T]| {
             for (k, dy) in dy.chunks_exact_mut(p.y.len().max(1)).enumerate() {
                 for g in 0..at.count {
                     let (r, xhat) = cached.group(&at, g);
+                    let out = at.of_mut(g, dy);
                     let mut write = Write::Set;
                     if let Some(db) = get(2) {
                         spread(at.entries(g, db.lane(k)), out, write);
@@ -240,13 +233,12 @@ impl<T: Real, N: Norm> Op<T> for Normalised<N> {
                         write = Write::Add;
                     }
                     if let Some(dx) = get(0) {
-                        self.project(&at, (r, xhat), at.fetch(cx, g, dx.lane(k), buffer), moved);
+                        self.project(&at, (r, xhat), at.of(g, dx.lane(k)), moved, Write::Set);
                         match gain {
                             Some(gain) => scale(at.entries(g, gain), moved, out, write),
                             None => copy(moved, out, write),
                         }
                     }
-                    at.store(cx, g, out, dy, Write::Set);
                 }
             }
         });
@@ -257,27 +249,26 @@ impl<T: Real, N: Norm> Op<T> for Normalised<N> {
         self.vjp_jvp(cx, p, none, &[None, None, None], Some(gy), gx);
     }
 
-    fn bend(&self, cx: &Cx, p: Primal<'_, T>, gy: &[T], bent: &mut [T]) {
+    fn bend(&self, _cx: &Cx, p: Primal<'_, T>, gy: &[T], bent: &mut [T]) {
         let at = self.0.groups(p.y.len());
         let cached = Cached::saved(p.saved, at.count);
         let (along, pulled) = bent.split_at_mut(at.count);
         if gy.is_empty() {
             return;
         }
-        scratch::with(2 * at.len, |buffer: &mut [T]| {
-            let (buffer, h) = buffer.split_at_mut(at.len);
+        scratch::with(at.len, |h: &mut [T]| {
             for g in 0..at.count {
-                let terms = Terms { dgy: Some(at.fetch(cx, g, gy, buffer)), bent: None };
+                let terms = Terms { dgy: Some(at.of(g, gy)), bent: None };
                 Self::pulled(&at, g, p.x.get(1).copied(), terms, h);
                 let out = &mut pulled[g * at.len..(g + 1) * at.len];
-                along[g] = self.project(&at, cached.group(&at, g), h, out);
+                along[g] = self.project(&at, cached.group(&at, g), h, out, Write::Set);
             }
         });
     }
 
     fn vjp_jvp(
         &self,
-        cx: &Cx,
+        _cx: &Cx,
         p: Primal<'_, T>,
         cotangent: Cotangent<'_, T>,
         dx: &[Option<Lanes<'_, T>>],
@@ -293,18 +284,17 @@ impl<T: Real, N: Norm> Op<T> for Normalised<N> {
             return fill_unwritten(dgx);
         }
         let table = at.count * at.channels;
-        scratch::with(6 * at.len + 2 * table, |buffer: &mut [T]| {
-            let (buffer, tables) = buffer.split_at_mut(6 * at.len);
+        scratch::with(2 * at.len + 2 * table, |buffer: &mut [T]| {
+            let (buffer, tables) = buffer.split_at_mut(2 * at.len);
             let (gains, biases) = tables.split_at_mut(table);
-            let mut parts = buffer.chunks_exact_mut(at.len);
-            let [b0, b1, b2, h, moved, out] = std::array::from_fn(|_| parts.next().expect("six parts"));
+            let (h, moved) = buffer.split_at_mut(at.len);
             for k in 0..lanes {
                 for g in 0..at.count {
                     let (r, xhat) = cached.group(&at, g);
-                    let tangent = get(0).map(|dx| at.fetch(cx, g, dx.lane(k), b0));
-                    let own = dgy.map(|dgy| at.fetch(cx, g, dgy.lane(k), b1));
+                    let tangent = get(0).map(|dx| at.of(g, dx.lane(k)));
+                    let own = dgy.map(|dgy| at.of(g, dgy.lane(k)));
                     let bends = tangent.is_some() || get(1).is_some();
-                    let gy: &[T] = if bends { at.fetch(cx, g, cotangent.gy, b2) } else { &[] };
+                    let gy: &[T] = if bends { at.of(g, cotangent.gy) } else { &[] };
                     if let Some((dgx, write)) = lane(dgx.get_mut(0), k) {
                         let terms = Terms { dgy: own, bent: get(1).map(|dw| (dw.lane(k), gy)) };
                         let any = Self::pulled(&at, g, gain, terms, h);
@@ -312,8 +302,7 @@ impl<T: Real, N: Norm> Op<T> for Normalised<N> {
                             let (s, pulled) = Cached::bent(cotangent.bent, at.count).group(&at, g);
                             Bent { dx, s, pulled }
                         });
-                        self.curve(&at, (r, xhat), any.then_some(&*h), bent, out);
-                        at.store(cx, g, out, dgx, write);
+                        self.curve(&at, (r, xhat), any.then_some(&*h), bent, at.of_mut(g, dgx), write);
                     }
                     if let Some(Some(_)) = dgx.get(1) {
                         let partial = at.partial(g, gains);
@@ -323,7 +312,7 @@ impl<T: Real, N: Norm> Op<T> for Normalised<N> {
                             write = Write::Add;
                         }
                         if let Some(dx) = tangent {
-                            self.project(&at, (r, xhat), dx, moved);
+                            self.project(&at, (r, xhat), dx, moved, Write::Set);
                             dots(gy, moved, partial, write);
                             write = Write::Add;
                         }
@@ -349,7 +338,7 @@ impl<T: Real, N: Norm> Op<T> for Normalised<N> {
 }
 
 impl<N: Norm> Normalised<N> {
-    /// out ← r P ġ − r (⟨x̂ ẋ⟩ x̄ + s x̂˙ + ⟨x̄ ẋ⟩ x̂) for one group, with what is there of ġ and the rest.
+    /// out ← r P ġ − r (⟨x̂ ẋ⟩ x̄ + s x̂˙ + ⟨x̄ ẋ⟩ x̂), or +=, for one group, with what is there of ġ and the rest.
     fn curve<T: Real>(
         &self,
         at: &Groups,
@@ -357,15 +346,16 @@ impl<N: Norm> Normalised<N> {
         h: Option<&[T]>,
         bent: Option<Bent<'_, T>>,
         out: &mut [T],
+        write: Write,
     ) {
         let Some(Bent { dx, s, pulled }) = bent else {
             match h {
-                Some(h) => self.project(at, (r, xhat), h, out),
-                None => {
-                    out.fill(T::ZERO);
-                    T::ZERO
+                Some(h) => {
+                    self.project(at, (r, xhat), h, out, write);
                 }
-            };
+                None if write == Write::Set => out.fill(T::ZERO),
+                None => {}
+            }
             return;
         };
         let along = at.mean(reduce::dot(xhat, dx));
@@ -378,9 +368,9 @@ impl<N: Norm> Normalised<N> {
             on_xhat -= r * at.mean(reduce::dot(xhat, h));
             rest -= r * self.centre(at, h);
             let c = [r, on_dx, -r * along, on_xhat];
-            update(&Combine(c, rest, Write::Set), [h, dx, pulled, xhat], [out]);
+            update(&Combine(c, rest, write), [h, dx, pulled, xhat], [out]);
         } else {
-            update(&Combine([on_dx, -r * along, on_xhat], rest, Write::Set), [dx, pulled, xhat], [out]);
+            update(&Combine([on_dx, -r * along, on_xhat], rest, write), [dx, pulled, xhat], [out]);
         }
     }
 }

@@ -14,6 +14,7 @@
 //! | [`range`] | an orthonormal basis of products, grown column by column |
 //! | [`dense`] | all eigenvalues of a dense symmetric matrix |
 //! | [`probes`] | counter-based random vectors |
+//! | [`parallel`] | the pieces of a slice on several threads |
 //! | [`scratch`] | buffers that kernels of one thread use again and again |
 //!
 //! This crate knows no derivatives. It never prints, reads the environment, or touches a clock or a global random state.
@@ -25,6 +26,7 @@ pub mod gemm;
 pub mod interleaved;
 pub mod lanczos;
 pub mod operator;
+pub mod parallel;
 pub mod probes;
 pub mod quadrature;
 pub mod range;

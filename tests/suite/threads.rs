@@ -15,8 +15,9 @@ use eigenlens_nets::model::State;
 use eigenlens_nets::objective::{Cut, Kind};
 use eigenlens_nets::optim::{Adam, Optimizer};
 use eigenlens_nets::schedule::Schedule;
+use eigenlens_nets::spec::{LayerKind, Statistics};
 use eigenlens_nets::train::{Evaluator, Next, TrainOptions, train};
-use eigenlens_nets::{Activation, Loss, Model, Objective};
+use eigenlens_nets::{Activation, Loss, Model, ModelSpec, Objective, zoo};
 
 use crate::nets::{Net, apply, linearized, mlp};
 
@@ -67,6 +68,33 @@ fn products_of_any_number_of_lanes() {
         });
     }
     on::<f32, _>(&net(), |o| apply(&Block::full(o, Kind::Hessian), 3, &x[..3 * net().model::<f64>().len()]));
+}
+
+/// Statistics of the batch couple the samples: one shard, whose maps themselves run on several threads.
+#[test]
+fn statistics_of_the_batch() {
+    let options = zoo::Options { width: Some(8), ..zoo::Options::default() };
+    let task = zoo::Task { input: vec![3, 16, 16], vocabulary: None, outputs: 4 };
+    let mut layers = zoo::Family::ResNetSmall(1).layers(&options, &task).unwrap();
+    let mut norms = 0;
+    for layer in &mut layers {
+        if let LayerKind::BatchNorm { statistics, .. } = &mut layer.kind {
+            *statistics = Statistics::Batch;
+            norms += 1;
+        }
+    }
+    assert!(norms > 1);
+    let spec = ModelSpec::new(&task.input, layers, Loss::CrossEntropy);
+    let net = Net { spec, n: 37, cut: Cut::default(), seed: 7 };
+    fn products<T: Real>(o: &Objective<'_, T>, p: usize) -> (usize, f64, u64, Vec<u64>) {
+        let x = Distribution::Gaussian.probe(1, 0, 3 * p);
+        let a = Block::full(o, Kind::Hessian);
+        let sums = [1, 3].map(|k| checksum(&apply(&a, k, &x[..k * p])));
+        (o.shards(), o.loss(), checksum(o.gradient()), sums.to_vec())
+    }
+    let p = net.model::<f64>().len();
+    on::<f64, _>(&net, |o| products(o, p));
+    on::<f32, _>(&net, |o| products(o, p));
 }
 
 #[test]

@@ -1,9 +1,6 @@
-//! Groups of values: where they lie, how they are gathered and written back, and which entries of γ and β they take.
+//! Groups of values: where they lie, and which entries of γ and β they take.
 
 use eigenlens_linalg::{Real, Write, reduce};
-
-use crate::channels::put;
-use crate::op::Cx;
 
 /// Which values of a tensor form a group, and which entry of γ and β belongs to each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,49 +13,17 @@ pub struct Groups {
     pub channels: usize,
     /// Length of γ and β. The groups take their channels in turn.
     pub all_channels: usize,
-    /// Whether a group is strewn over the batch, one run for each sample.
-    pub across: bool,
 }
 
 impl Groups {
-    /// Where run b of strewn group g begins, and how long it is.
-    fn run(&self, cx: &Cx, g: usize, b: usize) -> std::ops::Range<usize> {
-        let run = self.len / cx.batch.max(1);
-        let start = (b * self.count + g) * run;
-        start..start + run
+    /// Group g.
+    pub(super) fn of<'a, T>(&self, g: usize, data: &'a [T]) -> &'a [T] {
+        &data[g * self.len..(g + 1) * self.len]
     }
 
-    /// Group g as one slice, gathered into `buffer` if it is strewn.
-    pub(super) fn fetch<'a, T: Real>(&self, cx: &Cx, g: usize, data: &'a [T], buffer: &'a mut [T]) -> &'a [T] {
-        if !self.across {
-            return &data[g * self.len..(g + 1) * self.len];
-        }
-        let run = (self.len / cx.batch.max(1)).max(1);
-        if run == 1 {
-            // Single values: a strided loop, where a copy of each as a slice would cost ten times as much.
-            let column = data.iter().skip(g).step_by(self.count);
-            buffer.iter_mut().zip(column).for_each(|(out, &x)| *out = x);
-            return buffer;
-        }
-        for (b, out) in buffer.chunks_exact_mut(run).enumerate() {
-            out.copy_from_slice(&data[self.run(cx, g, b)]);
-        }
-        buffer
-    }
-
-    /// Writes group g back.
-    pub(super) fn store<T: Real>(&self, cx: &Cx, g: usize, group: &[T], data: &mut [T], write: Write) {
-        if !self.across {
-            return copy(group, &mut data[g * self.len..(g + 1) * self.len], write);
-        }
-        let run = (self.len / cx.batch.max(1)).max(1);
-        if run == 1 {
-            let column = data.iter_mut().skip(g).step_by(self.count);
-            return column.zip(group).for_each(|(out, &x)| put(out, x, write));
-        }
-        for (b, part) in group.chunks_exact(run).enumerate() {
-            copy(part, &mut data[self.run(cx, g, b)], write);
-        }
+    /// Group g, to write to.
+    pub(super) fn of_mut<'a, T>(&self, g: usize, data: &'a mut [T]) -> &'a mut [T] {
+        &mut data[g * self.len..(g + 1) * self.len]
     }
 
     /// The entries of γ or β that belong to group g.

@@ -41,6 +41,6 @@ impl Norm for GroupNorm {
     fn groups(&self, len: usize) -> Groups {
         let channels = (self.channels / self.groups.max(1)).max(1);
         let size = (channels * self.spatial).max(1);
-        Groups { count: len / size, len: size, channels, all_channels: self.channels, across: false }
+        Groups { count: len / size, len: size, channels, all_channels: self.channels }
     }
 }

@@ -17,7 +17,7 @@ pub struct LayerNorm {
 /// Groups that are rows of the last axis.
 pub(super) fn rows(features: usize, len: usize) -> Groups {
     let channels = features.max(1);
-    Groups { count: len / channels, len: channels, channels, all_channels: channels, across: false }
+    Groups { count: len / channels, len: channels, channels, all_channels: channels }
 }
 
 /// What is wrong with the last axis, if anything.

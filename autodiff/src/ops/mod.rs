@@ -183,8 +183,8 @@ pub fn cases<T: Real>() -> Vec<Case<T>> {
         Case { name: "affine", op: || Box::new(Affine::new(3, 4)), inputs: || affine(&[3], true) },
         Case { name: "affine-no-bias", op: || Box::new(Affine::new(3, 4)), inputs: || affine(&[3], false) },
         Case { name: "affine-tokens", op: || Box::new(Affine::new(3, 4)), inputs: || affine(&[2, 3], true) },
-        Case { name: "batch-norm", op: || Box::new(Normalised(batch_norm())), inputs: || norm(&[3], 3, 2) },
-        Case { name: "batch-norm-image", op: || Box::new(Normalised(batch_norm())), inputs: || norm(&[3, 2, 2], 3, 2) },
+        Case { name: "batch-norm", op: || Box::new(batch_norm()), inputs: || norm(&[3], 3, 2) },
+        Case { name: "batch-norm-image", op: || Box::new(batch_norm()), inputs: || norm(&[3, 2, 2], 3, 2) },
         Case { name: "batch-norm-eval", op: || Box::new(BatchNormEval { eps: 0.1 }), inputs: || norm_eval(&[3]) },
         Case {
             name: "batch-norm-eval-image",

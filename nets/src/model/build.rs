@@ -334,7 +334,7 @@ impl<'s, T: Real> Builder<'s, T> {
                 if *statistics == Statistics::Running && !self.training {
                     return self.running_norm(m, *eps);
                 }
-                let node = self.apply(m, Normalised(BatchNorm { channels: dims[0], eps: *eps }))?;
+                let node = self.apply(m, BatchNorm { channels: dims[0], eps: *eps })?;
                 if *statistics == Statistics::Running {
                     self.norms.push(Norm {
                         name: name.to_string(),
