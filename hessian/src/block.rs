@@ -1,7 +1,7 @@
 //! From one symmetric operator to its report: all eigenvalues where they can be had, else extreme pairs and quadratures.
 
 use eigenlens_linalg::dense::{self, DenseError};
-use eigenlens_linalg::eigs::{self, End, eigs};
+use eigenlens_linalg::eigs::{self, eigs_from};
 use eigenlens_linalg::operator::to_dense;
 use eigenlens_linalg::{LinearOperator, Stop};
 
@@ -24,8 +24,10 @@ pub struct BlockOptions {
     pub bottom: usize,
     /// A pair is accepted when ‖Hv − λv‖ is at most this times ‖H‖. Default 1e-8.
     pub pair_tolerance: f64,
-    /// Products at most for the pairs of each end. Default 1,000.
+    /// Products at most for the pairs of each end, which come from one run. Default 1,000.
     pub pair_products: usize,
+    /// Whether to keep the eigenvectors of the pairs, p values each, in [`BlockReport::pairs`]. Default no.
+    pub keep_vectors: bool,
     /// Beyond `exact_max`: the quadrature of the whole spectrum. Its seed also starts the search for pairs.
     pub slq: SlqOptions,
     /// Beyond `exact_max`: further probes for trace and Frobenius norm, until an error is reached. `None`: those of the
@@ -44,6 +46,7 @@ impl Default for BlockOptions {
             bottom: 1,
             pair_tolerance: 1e-8,
             pair_products: 1000,
+            keep_vectors: false,
             slq: SlqOptions::default(),
             trace: None,
             metrics,
@@ -79,10 +82,26 @@ impl Route {
 /// An iteration of the Krylov route and why it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StageStop {
-    /// `"top"`, `"bottom"` (pairs) or `"trace"` (adaptive probes).
+    /// `"pairs"` or `"trace"` (adaptive probes).
     pub stage: &'static str,
     /// Why it ended. `MaxSteps`: the residuals or standard errors say how far it got.
     pub stop: Stop,
+}
+
+/// The evidence for the extreme pairs of the Krylov route.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PairSearch {
+    /// Products that the search took.
+    pub products: usize,
+    /// Random searches in the complement of the pairs that found nothing more; see [`eigs::Options::checks`].
+    pub checks: usize,
+    /// max |QᵀQ − I| over the eigenvectors, measured: far above rounding it would mean a pair found twice.
+    pub orthogonality: f64,
+    /// For each pair an interval that holds its eigenvalue ([`eigs::Eigs::interval`]): the largest first, descending, then
+    /// the smallest, ascending.
+    pub intervals: Vec<(f64, f64)>,
+    /// The unit eigenvectors in the same order, one after the other, if they were to be kept.
+    pub vectors: Vec<f64>,
 }
 
 /// Everything about one block.
@@ -100,6 +119,8 @@ pub struct BlockReport {
     pub quantities: Vec<Quantity>,
     /// Why each iteration ended; empty for the dense routes.
     pub stops: Vec<StageStop>,
+    /// How the extreme pairs were found; `None` if there was no search.
+    pub pairs: Option<PairSearch>,
     /// Products with the operator that were used here.
     pub products: usize,
     /// max |h_ij − h_ji| / max |h_ij| of a dense block before it was symmetrised, a check of the products; `None` for
@@ -121,6 +142,7 @@ impl BlockReport {
             quantities: metrics::quantities(&spectrum, options),
             spectrum,
             stops: Vec::new(),
+            pairs: None,
             products: 0,
             asymmetry: None,
         }
@@ -221,6 +243,25 @@ pub fn analyze_block(
     dense: Option<Vec<f64>>,
     options: &BlockOptions,
 ) -> Result<BlockReport, BlockError> {
+    analyze_block_from(name, a, dense, &[], options)
+}
+
+/// As [`analyze_block`]; the search for extreme pairs begins with given vectors, stored one after the other, such as the
+/// eigenvectors of the same block at the snapshot before ([`BlockOptions::keep_vectors`]). They change what it costs and
+/// the last digits, within the residuals.
+///
+/// # Errors
+/// As [`analyze_block`].
+/// # Panics
+/// As [`analyze_block`], or if `starts.len()` is not a multiple of `a.dim()`.
+#[track_caller]
+pub fn analyze_block_from(
+    name: &str,
+    a: &dyn LinearOperator,
+    dense: Option<Vec<f64>>,
+    starts: &[f64],
+    options: &BlockOptions,
+) -> Result<BlockReport, BlockError> {
     let p = a.dim();
     if p == 0 {
         return Err(BlockError::Empty { block: name.to_owned() });
@@ -231,7 +272,7 @@ pub fn analyze_block(
             from_dense(name, p, &entries, Route::DenseKronecker, options)
         }
         None if p <= options.exact_max => from_dense(name, p, &to_dense(a), Route::DenseProducts, options),
-        None => from_krylov(name, a, options),
+        None => from_krylov(name, a, starts, options),
     }
 }
 
@@ -252,7 +293,12 @@ fn from_dense(
     })
 }
 
-fn from_krylov(name: &str, a: &dyn LinearOperator, options: &BlockOptions) -> Result<BlockReport, BlockError> {
+fn from_krylov(
+    name: &str,
+    a: &dyn LinearOperator,
+    starts: &[f64],
+    options: &BlockOptions,
+) -> Result<BlockReport, BlockError> {
     let p = a.dim();
     let block = || name.to_owned();
     let rules = slq(a, &options.slq).map_err(|source| BlockError::Slq { block: block(), source })?;
@@ -265,28 +311,35 @@ fn from_krylov(name: &str, a: &dyn LinearOperator, options: &BlockOptions) -> Re
         stops.push(StageStop { stage, stop });
         Ok(())
     };
-    let mut pairs = |stage, end, k: usize| {
-        if k == 0 {
-            return Ok(Vec::new());
-        }
-        let limits = eigs::Options::new(k.min(p), end);
-        let found = eigs(
-            a,
-            &eigs::Options {
-                tol: options.pair_tolerance,
-                max_products: options.pair_products,
-                seed: options.slq.seed,
-                ..limits
-            },
-        );
+    let (mut top, mut bottom, mut search) = (Vec::new(), Vec::new(), None);
+    if options.top + options.bottom > 0 {
+        let ends = usize::from(options.top > 0) + usize::from(options.bottom > 0);
+        let limits = eigs::Options {
+            tol: options.pair_tolerance,
+            max_products: ends * options.pair_products,
+            seed: options.slq.seed,
+            ..eigs::Options::ends(options.top, options.bottom)
+        };
+        let found = eigs_from(a, starts, &limits);
         products += found.products;
-        record(stage, found.stop)?;
-        let pairs = found.values.iter().zip(&found.residuals);
-        Ok(pairs.map(|(&value, &residual)| Pair { value, residual }).collect())
-    };
-    let top = pairs("top", End::Largest, options.top)?;
-    let mut bottom: Vec<Pair> = pairs("bottom", End::Smallest, options.bottom)?;
-    bottom.reverse();
+        record("pairs", found.stop)?;
+        let pair = |i: usize| Pair { value: found.values[i], residual: found.residuals[i] };
+        let count = found.values.len();
+        // Of a spectrum that is known as a whole either end takes its share; of an unfinished search what there is.
+        let upper = options.top.min(found.upper);
+        let lower = options.bottom.min(if count == p { count } else { count - upper });
+        let order: Vec<usize> = (0..upper).chain((count - lower..count).rev()).collect();
+        top = order[..upper].iter().map(|&i| pair(i)).collect();
+        bottom = order[upper..].iter().map(|&i| pair(i)).collect();
+        let kept = if options.keep_vectors { &order[..] } else { &[] };
+        search = Some(PairSearch {
+            products: found.products,
+            checks: found.checks,
+            orthogonality: found.orthogonality,
+            intervals: order.iter().map(|&i| found.interval(i)).collect(),
+            vectors: kept.iter().flat_map(|&i| found.vector(i)).copied().collect(),
+        });
+    }
     let spectrum = Spectrum::Quadrature { dim: p, probes: rules.quadratures, top, bottom };
     let more = options.trace.map(|o| hutchinson(a, &o));
     if let Some(h) = &more {
@@ -300,6 +353,7 @@ fn from_krylov(name: &str, a: &dyn LinearOperator, options: &BlockOptions) -> Re
         quantities: metrics::quantities(&spectrum, &options.metrics),
         spectrum,
         stops,
+        pairs: search,
         products,
         asymmetry: None,
     };

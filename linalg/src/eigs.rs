@@ -6,8 +6,8 @@
 //!
 //! # Sources
 //! Wu & Simon, *Thick-restart Lanczos method for large symmetric eigenvalue problems* (2000); Stewart, *A Krylov–Schur
-//! algorithm for large eigenproblems* (2001); Kuczyński & Woźniakowski, *Estimating the largest eigenvalue by the power
-//! and Lanczos algorithms with a random start* (1992); Parlett, *The Symmetric Eigenvalue Problem*, ch. 4, 11, 13.
+//! algorithm for large eigenproblems* (2001); [`crate::lanczos::miss_probability`] (random starts); Parlett, *The Symmetric
+//! Eigenvalue Problem*, ch. 4, 11, 13.
 
 mod search;
 mod space;
@@ -22,7 +22,7 @@ use crate::operator::{LinearOperator, to_dense};
 use crate::reduce::norm2;
 use crate::stop::Stop;
 
-/// Which end of the spectrum (algebraic order).
+/// Which end of the spectrum (algebraic order), for [`Options::new`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// The k largest eigenvalues.
@@ -36,10 +36,10 @@ pub enum End {
 /// What to look for and how hard.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
-    /// Pairs wanted at each end; all n if there are fewer.
-    pub k: usize,
-    /// The end.
-    pub end: End,
+    /// Largest eigenvalues wanted; all n if that and `lower` are no fewer together.
+    pub upper: usize,
+    /// Smallest (most negative) eigenvalues wanted. Both ends grow from one Krylov space.
+    pub lower: usize,
     /// A pair has converged when ‖A x − λ x‖ ≤ tol ‖A‖ (the latter estimated from below).
     pub tol: f64,
     /// Products allowed, those of the final residuals included (but at least one step and those are made).
@@ -60,18 +60,31 @@ pub struct Options {
 }
 
 impl Options {
-    /// k pairs at an end: tol 1e-10, max(1000, 50 k') products for k' pairs in all, a basis of max(40, 2 k' + 20),
-    /// the dense way up to max(120, 3 k') (a search takes 50 to 150 products), one check, seed 0.
+    /// k pairs at an end, or at each of both; everything else as for [`ends`](Self::ends).
     ///
     /// # Panics
     /// If k = 0.
     #[track_caller]
     pub fn new(k: usize, end: End) -> Self {
-        assert!(k > 0, "0 eigenpairs asked for");
-        let pairs = if end == End::Both { 2 * k } else { k };
+        match end {
+            End::Largest => Self::ends(k, 0),
+            End::Smallest => Self::ends(0, k),
+            End::Both => Self::ends(k, k),
+        }
+    }
+
+    /// So many of the largest and of the smallest: tol 1e-10, max(1000, 50 k) products for k pairs in all, a basis of
+    /// max(40, 2 k + 20), the dense way up to max(120, 3 k) (a search takes 50 to 150 products), one check, seed 0.
+    ///
+    /// # Panics
+    /// If both are 0.
+    #[track_caller]
+    pub fn ends(upper: usize, lower: usize) -> Self {
+        let pairs = upper + lower;
+        assert!(pairs > 0, "0 eigenpairs asked for");
         Options {
-            k,
-            end,
+            upper,
+            lower,
             tol: 1e-10,
             max_products: (50 * pairs).max(1000),
             basis: (2 * pairs + 20).max(40),
@@ -89,8 +102,10 @@ pub const RESCUE: usize = 16;
 /// Eigenpairs with the evidence for them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Eigs {
-    /// Eigenvalues, descending. For [`End::Both`] the k largest come before the k smallest.
+    /// Eigenvalues, descending: those at the upper end come before those at the lower end.
     pub values: Vec<f64>,
+    /// How many of them are the largest; the others are the smallest. All n count as the largest.
+    pub upper: usize,
     /// Unit eigenvectors, one after the other, (values.len(), n).
     pub vectors: Vec<f64>,
     /// ‖A x − λ x‖, recomputed from a product with x (not taken from the iteration).
@@ -116,19 +131,66 @@ impl Eigs {
         &self.vectors[i * n..(i + 1) * n]
     }
 
-    /// An interval that holds an eigenvalue: λ ± (‖A x − λ x‖ + 10 min(n, 1000) ε ‖A‖ for rounding in the product).
+    /// An interval that holds an eigenvalue: λ ± (‖r‖ + rounding), r = A x − λ x; where a [gap](Self::gap) is known, the
+    /// smaller of that and λ ± (‖r‖²/gap + rounding). Rounding in the product is taken as 10 min(n, 1000) ε ‖A‖.
     ///
-    /// Source: Parlett, theorem 4.5.1.
+    /// The first holds always, the second if the condition of the gap does.
+    ///
+    /// # Sources
+    /// Parlett, theorem 4.5.1 (‖r‖) and ch. 11 (‖r‖²/gap, after Temple and Kato: xᵀ(A − α)(A − β)x ≥ 0 for neighbouring
+    /// eigenvalues α, β).
     pub fn interval(&self, i: usize) -> (f64, f64) {
-        let n = self.vectors.len() / self.values.len();
-        let radius = self.residuals[i] + invariant_tolerance(n) * self.scale;
+        let (rounding, linear) = (self.rounding(), self.residuals[i] + self.rounding());
+        let radius = self.gap(i).map_or(linear, |gap| linear.min(linear * linear / gap + rounding));
         (self.values[i] - radius, self.values[i] + radius)
+    }
+
+    /// A lower bound of the distance from λ_i to every eigenvalue but its own, from the pairs beside it.
+    ///
+    /// Condition: the values at that end are the eigenvalues there, each as often as it is one, as a search says that ended
+    /// `Converged` with at least one check. By Kahan's theorem they are then within ρ = ‖(r_1 … r_k)‖_F of the eigenvalues
+    /// in order, and the gap is at least the distance to the nearer neighbour less ρ. `None` without that condition, for
+    /// the innermost pair of an end (its neighbour was not asked for), and where the distance does not exceed ρ.
+    ///
+    /// # Sources
+    /// Kahan 1967; Parlett, ch. 11.
+    pub fn gap(&self, i: usize) -> Option<f64> {
+        if self.stop != Stop::Converged || self.checks == 0 {
+            return None;
+        }
+        let (count, all) = (self.values.len(), self.values.len() * self.values.len() == self.vectors.len());
+        let at_top = i < self.upper;
+        let end = if at_top { 0..self.upper } else { self.upper..count };
+        let rho = norm2(&self.residuals[end.clone()]) + self.rounding();
+        // Beyond the outermost pair there is nothing, beyond the innermost one there are the others.
+        let above = if i > end.start {
+            self.values[i - 1] - rho - self.values[i]
+        } else if at_top {
+            f64::INFINITY
+        } else {
+            return None;
+        };
+        let below = if i + 1 < end.end {
+            self.values[i] - self.values[i + 1] - rho
+        } else if all || !at_top {
+            f64::INFINITY
+        } else {
+            return None;
+        };
+        Some(above.min(below)).filter(|gap| *gap > 0.0)
+    }
+
+    /// What a product may err by.
+    fn rounding(&self) -> f64 {
+        let n = self.vectors.len() / self.values.len().max(1);
+        invariant_tolerance(n) * self.scale
     }
 
     /// Nothing found.
     fn empty(stop: Stop, space: &Space) -> Self {
         Eigs {
             values: Vec::new(),
+            upper: 0,
             vectors: Vec::new(),
             residuals: Vec::new(),
             stop,
@@ -168,7 +230,7 @@ pub fn eigs(a: &dyn LinearOperator, options: &Options) -> Eigs {
 #[track_caller]
 pub fn eigs_from(a: &dyn LinearOperator, starts: &[f64], options: &Options) -> Eigs {
     let n = a.dim();
-    assert!(options.k > 0, "0 eigenpairs asked for");
+    assert!(options.upper + options.lower > 0, "0 eigenpairs asked for");
     assert!(starts.len().is_multiple_of(n.max(1)), "{} values as start vectors of length {n}", starts.len());
     let mut space = Space::new(a, options.seed, options.asymmetry);
     if n == 0 {
@@ -203,12 +265,10 @@ struct Target {
 
 impl Target {
     fn new(n: usize, options: &Options) -> Self {
-        let k = options.k.min(n);
-        match options.end {
-            End::Largest => Target { upper: k, lower: 0 },
-            End::Smallest => Target { upper: 0, lower: k },
-            End::Both if 2 * k >= n => Target { upper: n, lower: 0 },
-            End::Both => Target { upper: k, lower: k },
+        if options.upper.saturating_add(options.lower) >= n {
+            Target { upper: n, lower: 0 }
+        } else {
+            Target { upper: options.upper, lower: options.lower }
         }
     }
 
@@ -286,6 +346,7 @@ fn finish(mut space: Space, x: Vec<f64>, target: &Target, checks: usize, options
     let mut basis = Basis::new(n);
     vectors.chunks_exact(n).for_each(|x| basis.push(x));
     Eigs {
+        upper: target.upper.min(values.len()),
         values,
         vectors,
         residuals,

@@ -6,8 +6,10 @@
 //! several of equal dimension, one `apply` per step for all of them.
 
 mod basis;
+mod random_start;
 
 pub(crate) use basis::Basis;
+pub use random_start::{miss_probability, unseen_gap};
 
 use rayon::prelude::*;
 

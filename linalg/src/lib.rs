@@ -9,7 +9,7 @@
 //! | [`simd`], [`elementwise`] | vector arithmetic and functions (exp, tanh, …) and the one driver that runs them over slices |
 //! | [`reduce`] | dot, norms, axpy, column sums, with a fixed order of summation |
 //! | [`operator`], [`stop`] | symmetric operators on k columns; why an iteration ended |
-//! | [`lanczos`], [`tridiagonal`], [`quadrature`] | Lanczos tridiagonalisation and the Gauss quadrature it gives |
+//! | [`lanczos`], [`tridiagonal`], [`quadrature`] | Lanczos tridiagonalisation, what a random start can miss, and the Gauss quadrature it gives |
 //! | [`eigs`] | a few eigenpairs at either end (thick-restart Lanczos) |
 //! | [`range`] | an orthonormal basis of products, grown column by column |
 //! | [`dense`] | all eigenvalues of a dense symmetric matrix |

@@ -2,6 +2,7 @@
 
 use super::space::{RitzPairs, Space};
 use super::{Options, Target};
+use crate::lanczos::miss_probability;
 use crate::stop::Stop;
 
 /// The probability, accepted for each check, that a random start misses an eigenvalue it should have seen.
@@ -171,11 +172,11 @@ impl<'s, 'a> Search<'s, 'a> {
         upper && lower
     }
 
-    /// Kuczyński & Woźniakowski 1992, theorem 4.2: from a random start the largest Ritz value of j Lanczos steps is below
-    /// λ_max − ε (λ_max − λ_min) with probability at most 1.648 √n exp(−√ε (2j − 1)).
+    /// Whether a random start would have shown an eigenvalue beyond the gap by now, but for a probability of [`MISS`]. After
+    /// a restart, which drops most of the space, that is a rule of thumb and no theorem.
     fn surely_seen(&self, gap: f64, steps: usize) -> bool {
-        let n = (self.space.dim() - self.space.locked()) as f64;
-        gap > 0.0 && 1.648 * n.sqrt() * (-gap.sqrt() * (2.0 * steps as f64 - 1.0)).exp() <= MISS
+        let n = self.space.dim() - self.space.locked();
+        gap > 0.0 && steps > 0 && miss_probability(n, steps, gap) <= MISS
     }
 
     /// Ritz pairs to keep at a restart: the wanted ones and half of the others, shared between the ends.

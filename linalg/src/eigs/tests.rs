@@ -37,6 +37,12 @@ fn verify(a: &dyn LinearOperator, spectrum: &[f64], k: usize, end: End, found: &
         assert!((x - y).abs() <= tol * scale, "{i}: {x:e} {y:e} of {:?}, wanted {want:?}", found.values);
         let (low, high) = found.interval(i);
         assert!(low <= *y && *y <= high, "{i}: {y:e} outside {low:e} .. {high:e}");
+        let gap = spectrum
+            .iter()
+            .filter(|l| (*l - y).abs() > 1e-12 * scale)
+            .map(|l| (l - x).abs())
+            .fold(f64::INFINITY, f64::min);
+        assert!(found.gap(i).is_none_or(|g| g <= gap * (1.0 + 1e-12)), "{i}: a gap of {:?} for {gap:e}", found.gap(i));
         let mut r = vec![0.0; n];
         a.apply(1, found.vector(i), &mut r);
         r.iter_mut().zip(found.vector(i)).for_each(|(r, v)| *r -= x * v);
@@ -182,6 +188,99 @@ fn a_start_inside_an_eigenspace_does_not_confine_the_search() {
     for start in [a.eigenvector(3), a.eigenvector(79), vec![0.0; 80], [a.eigenvector(1), a.eigenvector(1)].concat()] {
         let found = eigs_from(&a, &start, &krylov(3, End::Both));
         verify(&a, &a.spectrum, 3, End::Both, &found, 1e-12);
+    }
+}
+
+/// Different numbers at the two ends, found in one run; fewer products than in two.
+#[test]
+fn both_ends_come_from_one_run() {
+    let n = 1000;
+    let spectrum: Vec<f64> = (0..n)
+        .map(|i| match i {
+            0..9 => 10.0 - f64::from(i),
+            9..12 => -5.0 - f64::from(i),
+            _ => (f64::from(i) * 0.7).sin(),
+        })
+        .collect();
+    let a = Prescribed::new(spectrum, 5);
+    let options = |upper, lower| Options { dense_up_to: 0, ..Options::ends(upper, lower) };
+    let both = eigs(&a, &options(9, 3));
+    let sorted = want(a.spectrum.clone(), n as usize, End::Largest);
+    let ends = [&sorted[..9], &sorted[sorted.len() - 3..]].concat();
+    assert_eq!((both.stop, both.upper, both.values.len()), (Stop::Converged, 9, 12));
+    assert!(both.values.iter().zip(&ends).all(|(x, y)| (x - y).abs() < 1e-12));
+    let apart = eigs(&a, &options(9, 0)).products + eigs(&a, &options(0, 3)).products;
+    assert!(4 * both.products < 3 * apart, "{} for {apart}", both.products);
+    // More than there are is all of it.
+    let all = eigs(&Prescribed::new(vec![1.0, -2.0, 3.0], 1), &options(2, 2));
+    assert_eq!((all.values.len(), all.upper), (3, 3));
+}
+
+/// With a loose tolerance ‖r‖²/gap is far below ‖r‖, and it holds; where a neighbour is as near as the residual, or was not
+/// asked for, there is no gap.
+#[test]
+fn the_square_of_a_residual_over_the_gap_bounds_the_error_where_it_is_given() {
+    let spectrum: Vec<f64> = (0..400)
+        .map(|i| match i {
+            0..5 => 20.0 - 2.0 * f64::from(i),
+            5..8 => -20.0 + 2.0 * f64::from(i),
+            _ => (f64::from(i) * 0.7).sin(),
+        })
+        .collect();
+    let mut sharp = 0;
+    for seed in 0..20 {
+        let a = Prescribed::new(spectrum.clone(), seed);
+        for end in [End::Largest, End::Smallest, End::Both] {
+            let found = eigs(&a, &Options { tol: 1e-3, seed, ..krylov(3, end) });
+            verify(&a, &a.spectrum, 3, end, &found, 1e-3);
+            for i in 0..found.values.len() {
+                let (low, high) = found.interval(i);
+                let innermost = if i < found.upper { i + 1 == found.upper } else { i == found.upper };
+                assert_eq!(found.gap(i).is_none(), innermost, "{end:?} {i}: {:?}", found.values);
+                sharp += usize::from(high - low < 0.1 * found.residuals[i]);
+            }
+        }
+    }
+    assert!(sharp > 50, "{sharp}");
+    let crowd = Prescribed::new((0..300).map(|i| if i < 4 { 3.0 } else { f64::from(i) / 300.0 }).collect(), 4);
+    let found = eigs(&crowd, &krylov(6, End::Largest));
+    assert!((0..4).all(|i| found.gap(i).is_none()) && found.gap(4).is_some());
+    // Everything is known: the innermost pair has a neighbour, too.
+    let all = eigs(&Prescribed::new(vec![3.0, 1.0, 2.0], 0), &krylov(3, End::Smallest));
+    assert!((0..3).all(|i| (all.gap(i).unwrap() - 1.0).abs() < 1e-12), "{:?}", all.values);
+}
+
+/// A cluster narrower than the tolerance at both ends: as many values as there are, none of them twice.
+#[test]
+fn clusters_below_the_tolerance_are_counted_right_at_both_ends() {
+    let spectrum: Vec<f64> = (0..250)
+        .map(|i| match i {
+            0..10 => 4.0 * (1.0 + 1e-11 * f64::from(i)),
+            10..16 => -3.0 * (1.0 + 1e-11 * f64::from(i)),
+            16 => 2.0,
+            17 => -2.0,
+            _ => (f64::from(i) * 0.7).cos(),
+        })
+        .collect();
+    let a = Prescribed::new(spectrum, 4);
+    let found = eigs(&a, &Options { dense_up_to: 0, ..Options::ends(11, 7) });
+    let near = |x: f64| found.values.iter().filter(|v| (*v - x).abs() < 1e-8).count();
+    assert_eq!((found.stop, near(4.0), near(-3.0), found.values.len()), (Stop::Converged, 10, 6, 18));
+    assert!(found.orthogonality < 1e-13);
+}
+
+/// Diagonal operators (whose eigenvectors are unit vectors), and starts in wider blocks than the space has dimensions.
+#[test]
+fn diagonals_and_blocks_wider_than_the_space_are_nothing_special() {
+    let d: Vec<f64> = (0..60).map(|i| f64::from(i % 7) - 3.0).collect();
+    let a = crate::operator::DenseOperator::diagonal(&d);
+    for end in [End::Largest, End::Smallest, End::Both] {
+        verify(&a, &d, 12, end, &eigs(&a, &krylov(12, end)), 1e-12);
+    }
+    let small = Prescribed::new(vec![2.0, -1.0, 2.0, 0.0], 1);
+    let starts = Distribution::Gaussian.probes(1, 0, 9, 4);
+    for end in [End::Largest, End::Smallest, End::Both] {
+        verify(&small, &small.spectrum, 3, end, &eigs_from(&small, &starts, &krylov(3, end)), 1e-13);
     }
 }
 
