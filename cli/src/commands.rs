@@ -6,7 +6,7 @@ use crate::args::{self, CheckArgs, Command, ConfigArgs, DataCommand, Format, Par
 use crate::config::{Config, Override};
 use crate::error::{Exit, Failure, Result};
 use crate::numbers::{duration, grouped, significant};
-use crate::pipeline::{self, Plan};
+use crate::pipeline::{self, Plan, PlannedPairs};
 use crate::progress::Progress;
 use crate::rundir::RunDir;
 use crate::table::{Kind, Table};
@@ -149,14 +149,15 @@ fn show_plan(plan: &Plan, format: Format, width: usize) -> String {
             text + &format!("{},{},\"{route}\",{},{},{}\n", l.name, l.parameters, l.bytes, l.flops, l.seconds)
         });
     }
-    let phi = match &plan.phi {
-        Some(phi) => format!("{} products, {}", grouped(phi.products), duration(phi.seconds)),
+    let pairs = |planned: &Option<PlannedPairs>| match planned {
+        Some(pairs) => format!("{} products, {}", grouped(pairs.products), duration(pairs.seconds)),
         None => "left out".to_owned(),
     };
+    let (phi, interlayer) = (pairs(&plan.phi), pairs(&plan.interlayer));
     let snapshots: Vec<String> = plan.snapshots.iter().map(ToString::to_string).collect();
     format!(
         "{}\n\n{}\nsnapshots  after epochs {}\nmemory     at once; GFLOP per snapshot; time for all {} of them\nΦ          {phi}\n\
-         in all     {} by trial products, and the training\ndirectory  {}\n\nNothing was written.\n",
+         results    {interlayer}\nin all     {} by trial products, and the training\ndirectory  {}\n\nNothing was written.\n",
         plan.model,
         table.render(width),
         snapshots.join(", "),
@@ -169,7 +170,7 @@ fn show_plan(plan: &Plan, format: Format, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::{PlannedLayer, PlannedPhi};
+    use crate::pipeline::PlannedLayer;
 
     #[test]
     fn a_plan_is_shown_in_every_form() {
@@ -187,7 +188,8 @@ mod tests {
             directory: "runs/digits-1".into(),
             snapshots: vec![0, 1, 50],
             layers: vec![layer],
-            phi: Some(PlannedPhi { products: 90, seconds: 0.5 }),
+            phi: Some(PlannedPairs { products: 90, seconds: 0.5 }),
+            interlayer: None,
         };
         let table = show_plan(&plan, Format::Table, 80);
         assert!(table.contains("34.6 MB") && table.contains("after epochs 0, 1, 50"), "{table}");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::Task;
+use crate::results::maps::*;
 use crate::results::*;
 use crate::rundir::RunDir;
 
@@ -95,7 +96,72 @@ fn snapshot(i: usize, epoch: usize, curve: &[CurvePoint], spectra: &mut BTreeMap
         validation: point.validation,
         test: point.test,
         phi: Some(Measured::mean(0.62 - 0.25 * age * age, 0.012, 30)),
+        maps: maps(age),
         layers,
+    }
+}
+
+/// Maps between the layers, in which what is far apart is coupled less, and less so with age.
+fn maps(age: f64) -> Maps {
+    let names = || LAYERS.map(|l| l.0.to_owned()).to_vec();
+    let fall = |v: usize, w: usize| (-(0.2 + age) * v.abs_diff(w) as f64).exp();
+    let size = |v: usize| 10f64.powf(-0.4 * v as f64 * age);
+    let scale = |v: usize, w: usize| (size(v) * size(w)).sqrt();
+    let full =
+        |f: &dyn Fn(usize, usize) -> f64| -> Matrix { (0..3).map(|v| (0..3).map(|w| f(v, w)).collect()).collect() };
+    let partial = |f: &dyn Fn(usize, usize) -> f64| -> Partial {
+        full(f).into_iter().map(|row| row.into_iter().map(Some).collect()).collect()
+    };
+    let block = |v: usize| BlockRow {
+        name: LAYERS[v].0.to_owned(),
+        end: format!("tanh@{}", v + 1),
+        resonance: Measured::exact(size(v)),
+        gap: (v > 0).then_some(0.1 * age),
+        rho: (v > 0).then(|| Measured::mean(1.1, 0.02, 64)),
+    };
+    let at = |distance: usize| Curve {
+        distance,
+        pairs: 2 * (3 - distance),
+        resonance: scale(0, distance) * fall(0, distance),
+        coupling: Some(fall(0, distance)),
+        stable_rank: Some(1.5 + distance as f64),
+        gap: Some(0.1 * age),
+    };
+    let off = |x: f64| move |v: usize, w: usize| if v == w { 0.0 } else { x * v.abs_diff(w) as f64 };
+    Maps {
+        parameters: Some(Parameters {
+            blocks: names(),
+            exact: false,
+            products: 90,
+            resonance: full(&|v, w| 3.0 * scale(v, w) * fall(v, w)),
+            resonance_error: Some(full(&|v, w| 0.05 * scale(v, w))),
+            coupling: partial(&fall),
+            share: partial(&|v, w| 0.1 + 0.01 * (v * w) as f64),
+        }),
+        activations: Some(Interlayer {
+            exact: true,
+            products: 148,
+            seconds: 0.1,
+            discrepancy: Some(Discrepancy { probes: 30, relative: 0.11, deviation: 1.04, pairs: 9 }),
+            blocks: (0..3).map(block).collect(),
+            curve: (0..3).map(at).collect(),
+            decay: Some(Decay { a: 0.1, b: 0.2 + age, r_squared: Some(1.0) }),
+            coupling_decay: Some(Decay { a: 0.0, b: 0.2 + age, r_squared: Some(1.0) }),
+            lyapunov: Some(Measured::mean(0.1, 0.01, 64)),
+            distance: (0..3).map(|v: usize| (0..3).map(|w| Some(v.abs_diff(w))).collect()).collect(),
+            resonance: full(&|v, w| scale(v, w) * fall(v, w)),
+            resonance_error: None,
+            coupling: partial(&fall),
+            stable_rank: Some(partial(&|v, w| 1.5 + v.abs_diff(w) as f64)),
+            gap: (0..3).map(|v| (0..3).map(|w| (v + w > 0).then_some(0.1 * age)).collect()).collect(),
+        }),
+        spectra: Some(Heterogeneity {
+            blocks: names(),
+            jensen_shannon: partial(&off(0.1)),
+            jensen_shannon_error: Some(partial(&off(0.01))),
+            wasserstein: partial(&off(0.03)),
+            wasserstein_error: Some(partial(&off(0.002))),
+        }),
     }
 }
 

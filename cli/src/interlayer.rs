@@ -5,108 +5,33 @@ use serde::Serialize;
 use crate::args::Format;
 use crate::error::Result;
 use crate::numbers::significant;
+use crate::results::Measured;
+use crate::results::maps::{Decay, Interlayer};
 use crate::show::{csv, json};
 use crate::table::{Kind, Table};
 
-/// A number with its standard error, if it is an estimate.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Mean {
-    /// The number.
-    pub value: f64,
-    /// Its standard error.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sem: Option<f64>,
-}
-
-/// A functional block by itself.
+/// The maps of a network at its weights.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct BlockRow {
-    /// Its layer with weights.
-    pub name: String,
-    /// The layer that it ends with, whose result is perturbed.
-    pub end: String,
-    /// ‖H_vv‖_F.
-    pub resonance: Mean,
-    /// ‖T_vv‖_F / ‖G_vv‖_F.
-    pub gap: Option<f64>,
-    /// ‖∂f_v/∂f_u‖₂ of the block u that it reads, mean over samples.
-    pub rho: Option<Mean>,
-}
-
-/// Means over all pairs at one distance.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Curve {
-    /// Blocks between two.
-    pub distance: usize,
-    /// Ordered pairs.
-    pub pairs: usize,
-    /// R̄.
-    pub resonance: f64,
-    /// C̄.
-    pub coupling: Option<f64>,
-    /// D̄.
-    pub stable_rank: Option<f64>,
-    /// Mean GN-Gap.
-    pub gap: Option<f64>,
-}
-
-/// log R̄ = a − b d from distance 1 on.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Decay {
-    /// a.
-    pub a: f64,
-    /// b.
-    pub b: f64,
-    /// Share of the variance explained.
-    pub r_squared: f64,
-}
-
-/// All of it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Interlayer {
+pub struct AtWeights {
     /// The network in a few words.
     pub model: String,
     /// Over which samples.
     pub over: String,
-    /// Whether by all unit vectors, without estimates.
-    pub exact: bool,
-    /// Directions used.
-    pub products: usize,
-    /// The functional blocks.
-    pub blocks: Vec<BlockRow>,
-    /// Means by distance.
-    pub curve: Vec<Curve>,
-    /// How fast R̄ falls.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub decay: Option<Decay>,
-    /// λ₁ per block.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lyapunov: Option<Mean>,
-    /// Distances of blocks.
-    pub distance: Vec<Vec<Option<usize>>>,
-    /// R.
-    pub resonance: Vec<Vec<f64>>,
-    /// C.
-    pub coupling: Vec<Vec<Option<f64>>>,
-    /// D, where the blocks are known exactly.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stable_rank: Option<Vec<Vec<Option<f64>>>>,
-    /// GN-Gap.
-    pub gap: Vec<Vec<Option<f64>>>,
+    /// The maps.
+    #[serde(flatten)]
+    pub found: Interlayer,
 }
 
 fn number(x: Option<f64>) -> String {
     x.map_or_else(String::new, |x| significant(x, 3))
 }
 
-fn with_error(mean: Option<Mean>) -> String {
-    match mean {
-        None => String::new(),
+fn with_error(m: Option<&Measured>) -> String {
+    let Some(m) = m else { return String::new() };
+    match m.standard_error {
         // What does not vary has an error of rounding only.
-        Some(Mean { value, sem: Some(sem) }) if sem > 1e-12 * value.abs() => {
-            format!("{} ± {}", significant(value, 3), significant(sem, 2))
-        }
-        Some(Mean { value, .. }) => significant(value, 3),
+        Some(sem) if sem > 1e-12 * m.value.abs() => format!("{} ± {}", significant(m.value, 3), significant(sem, 2)),
+        _ => significant(m.value, 3),
     }
 }
 
@@ -114,9 +39,10 @@ fn with_error(mean: Option<Mean>) -> String {
 ///
 /// # Errors
 /// Only if a value has no CSV form.
-pub fn show(found: &Interlayer, format: Format, width: usize) -> Result<String> {
+pub fn show(all: &AtWeights, format: Format, width: usize) -> Result<String> {
+    let found = &all.found;
     match format {
-        Format::Json => Ok(json(found)),
+        Format::Json => Ok(json(all)),
         Format::Csv => {
             let columns = ["from", "to", "distance", "resonance", "coupling", "stable_rank", "gap"];
             let count = found.blocks.len();
@@ -130,11 +56,12 @@ pub fn show(found: &Interlayer, format: Format, width: usize) -> Result<String> 
                 }),
             )
         }
-        Format::Table => Ok(tables(found, width)),
+        Format::Table => Ok(tables(all, width)),
     }
 }
 
-fn tables(found: &Interlayer, width: usize) -> String {
+fn tables(all: &AtWeights, width: usize) -> String {
+    let found = &all.found;
     let mut blocks = Table::new()
         .column("block", Kind::Name, 255)
         .column("perturbed at", Kind::Name, 200)
@@ -142,8 +69,13 @@ fn tables(found: &Interlayer, width: usize) -> String {
         .column("GN-Gap", Kind::Number, 253)
         .column("ρ", Kind::Number, 252);
     for b in &found.blocks {
-        let cells =
-            vec![b.name.clone(), b.end.clone(), with_error(Some(b.resonance)), number(b.gap), with_error(b.rho)];
+        let cells = vec![
+            b.name.clone(),
+            b.end.clone(),
+            with_error(Some(&b.resonance)),
+            number(b.gap),
+            with_error(b.rho.as_ref()),
+        ];
         blocks.row(cells);
     }
     let mut curve = Table::new()
@@ -166,21 +98,35 @@ fn tables(found: &Interlayer, width: usize) -> String {
     let how = if found.exact { "exactly" } else { "by probes" };
     let mut text = format!(
         "{}\ncurvature between the results of its blocks over {}, {how}\n\n{}\nBy distance:\n\n{}",
-        found.model,
-        found.over,
+        all.model,
+        all.over,
         blocks.render(width),
         curve.render(width)
     );
-    if let Some(d) = found.decay {
-        text.push_str(&format!(
-            "\nlog R = {} - {} d from d = 1 on (r² {})\n",
-            significant(d.a, 3),
-            significant(d.b, 3),
-            significant(d.r_squared, 3)
-        ));
-    }
-    if let Some(l) = found.lyapunov {
+    let fits = [("R", found.decay), ("C", found.coupling_decay)];
+    let fits: Vec<String> = fits.into_iter().filter_map(|(name, fit)| Some(line(name, &fit?))).collect();
+    text.push_str(&format!("\n{}", fits.concat()));
+    if let Some(l) = &found.lyapunov {
         text.push_str(&format!("Lyapunov exponent {} per block\n", with_error(Some(l))));
     }
+    if let Some(d) = &found.discrepancy {
+        text.push_str(&format!(
+            "{} probes per block give R within {} % ({} standard errors, root mean square)\n",
+            d.probes,
+            significant(100.0 * d.relative, 2),
+            significant(d.deviation, 2)
+        ));
+    }
     text
+}
+
+/// A fit as a line of text.
+pub fn line(name: &str, fit: &Decay) -> String {
+    let explained = fit.r_squared.map_or(String::new(), |r| format!(" (r² {})", significant(r, 3)));
+    let slope = if fit.b < 0.0 { '+' } else { '-' };
+    format!(
+        "log {name} = {} {slope} {} d from d = 1 on{explained}\n",
+        significant(fit.a, 3),
+        significant(fit.b.abs(), 3)
+    )
 }

@@ -34,7 +34,7 @@ use serde::Serialize;
 use self::setup::{failure, setup};
 use crate::config::{Config, Task};
 use crate::error::{Failure, Result};
-use crate::interlayer::Interlayer;
+use crate::interlayer::AtWeights;
 use crate::progress::Progress;
 use crate::results::RunResult;
 use crate::rundir::RunDir;
@@ -45,6 +45,7 @@ mod curvature;
 mod interlayer;
 mod memory;
 mod network;
+mod pairs;
 mod run;
 mod setup;
 mod weighting;
@@ -63,13 +64,17 @@ pub struct Plan {
     pub layers: Vec<PlannedLayer>,
     /// The curvature between layers, unless it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub phi: Option<PlannedPhi>,
+    pub phi: Option<PlannedPairs>,
+    /// The curvature between the results of functional blocks, if it is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interlayer: Option<PlannedPairs>,
 }
 
 impl Plan {
     /// Seconds of the curvature at all snapshots. Training comes on top.
     pub fn seconds(&self) -> f64 {
-        self.layers.iter().map(|l| l.seconds).chain(self.phi.iter().map(|p| p.seconds)).sum()
+        let pairs = self.phi.iter().chain(&self.interlayer).map(|p| p.seconds);
+        self.layers.iter().map(|l| l.seconds).chain(pairs).sum()
     }
 }
 
@@ -92,9 +97,9 @@ pub struct PlannedLayer {
     pub seconds: f64,
 }
 
-/// Φ of a [`Plan`].
+/// What a [`Plan`] has between blocks: Φ with the norms behind it, or the maps between results.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct PlannedPhi {
+pub struct PlannedPairs {
     /// Products per snapshot.
     pub products: usize,
     /// Seconds for all snapshots, from trial products.
@@ -175,7 +180,7 @@ pub fn run(config: &Config, argv: &[String], resume: bool, progress: &Progress) 
 ///
 /// # Errors
 /// Bad data or weights.
-pub fn interlayer(config: &Config, progress: &Progress) -> Result<Interlayer> {
+pub fn interlayer(config: &Config, progress: &Progress) -> Result<AtWeights> {
     interlayer::interlayer(config, progress)
 }
 

@@ -25,6 +25,8 @@ const CONFIG: &str = r#"
     [spectra]
     exact_max = 300
     slq_steps = 40
+    [interlayer]
+    enabled = true
 "#;
 const SPECTRA: u64 = 12;
 
@@ -98,10 +100,10 @@ fn a_run_killed_at_any_moment_and_resumed_leaves_what_an_uninterrupted_one_leave
         let least = match moment {
             0 => (killed(base.path(), begun), 0).1,
             1 => (killed(base.path(), trained), 0).1,
-            // Of every four parts three are spectra and one is the curvature between them.
+            // Of every five parts three are spectra, one the curvature between them, one that between results.
             2 => (killed_after(base.path(), 1), 1).1,
-            3 => (killed_after(base.path(), 6), 5).1,
-            _ => (killed_after(base.path(), 13), 10).1,
+            3 => (killed_after(base.path(), 6), 4).1,
+            _ => (killed_after(base.path(), 13), 9).1,
         };
         let reused = resume(base.path());
         assert!((least..=SPECTRA).contains(&reused), "moment {moment}: {reused} spectra were reused");
@@ -113,7 +115,7 @@ fn a_run_killed_at_any_moment_and_resumed_leaves_what_an_uninterrupted_one_leave
 fn damaged_and_foreign_parts_are_computed_again() {
     let whole = uninterrupted();
     let base = tempfile::tempdir().unwrap();
-    let run = killed_after(base.path(), 7);
+    let run = killed_after(base.path(), 9);
     let finished =
         (0..SPECTRA).filter(|i| run.join(format!("parts/{:03}-layer-{}.json", i / 3, i % 3)).exists()).count();
     // A bit of a spectrum.
@@ -143,7 +145,7 @@ fn damaged_and_foreign_parts_are_computed_again() {
 #[test]
 fn what_is_finished_already_is_not_computed_again() {
     let base = tempfile::tempdir().unwrap();
-    let run = killed_after(base.path(), 12);
+    let run = killed_after(base.path(), 14);
     let stamp = |i: usize| run.join(format!("spectra/{i:03}-fc1.npz")).metadata().unwrap().modified().unwrap();
     let before: Vec<_> = (0..3).map(stamp).collect();
     let output = run_in(base.path(), &["run", "run.toml", "--resume"]);

@@ -124,12 +124,13 @@ pub fn density(spectrum: &Spectrum, options: &DensityOptions) -> Option<Density>
     let intervals = (options.points.max(2) - 1).max((length / width).ceil() as usize);
     let step = length / intervals as f64;
     let at: Vec<f64> = (0..=intervals).map(|i| first + step * i as f64).collect();
-    let curves: Vec<Vec<f64>> = measures.iter().map(|m| smooth(m, axis, width, &at, step)).collect();
+    let curves: Vec<Vec<f64>> = measures.iter().map(|m| curve(m, axis, width, &at, step)).collect();
     let (mean, sem) = bands(&curves, matches!(spectrum, Spectrum::Exact { .. }));
     Some(Density { axis, width, at, mean, sem })
 }
 
-fn smooth(measure: &[(f64, f64)], axis: Axis, width: f64, at: &[f64], step: f64) -> Vec<f64> {
+/// A measure smoothed by a Gaussian of a width, at equidistant positions.
+pub(crate) fn curve(measure: &[(f64, f64)], axis: Axis, width: f64, at: &[f64], step: f64) -> Vec<f64> {
     let height = 1.0 / (width * (2.0 * std::f64::consts::PI).sqrt());
     let mut curve = vec![0.0; at.len()];
     for &(lambda, weight) in measure {
@@ -199,7 +200,7 @@ fn bands(curves: &[Vec<f64>], exact: bool) -> (Vec<f64>, Option<Vec<f64>>) {
 }
 
 /// (λ, weight), ascending, one list per probe.
-fn measures(spectrum: &Spectrum) -> Option<Vec<Vec<(f64, f64)>>> {
+pub(crate) fn measures(spectrum: &Spectrum) -> Option<Vec<Vec<(f64, f64)>>> {
     if !spectrum.all_finite() {
         return None;
     }

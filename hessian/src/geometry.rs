@@ -16,6 +16,7 @@
 use std::collections::VecDeque;
 
 use eigenlens_linalg::probes::Distribution;
+use eigenlens_linalg::reduce::axpy;
 use eigenlens_linalg::{Par, Real, View, Write, dense, gemm};
 use eigenlens_nets::Objective;
 use eigenlens_nets::model::Functional;
@@ -39,13 +40,15 @@ pub struct GeometryOptions {
     pub exact_max: usize,
     /// Rademacher probes per block otherwise. Default 30 (the number of arXiv 2604.11639).
     pub probes: usize,
+    /// Directions per pair of blocks for ‖·‖₂ where there are probes; 0 leaves it out. Default 3.
+    pub leading: usize,
     /// Seed of the probes.
     pub seed: u64,
 }
 
 impl Default for GeometryOptions {
     fn default() -> Self {
-        GeometryOptions { exact_max: 1200, probes: 30, seed: 0 }
+        GeometryOptions { exact_max: 1200, probes: 30, leading: 3, seed: 0 }
     }
 }
 
@@ -62,7 +65,8 @@ pub struct Geometry {
     pub gauss_newton: Vec<Vec<Estimate>>,
     /// ‖T_vw‖_F.
     pub tensor: Vec<Vec<Estimate>>,
-    /// ‖H_vw‖₂; only where the blocks are known exactly.
+    /// ‖H_vw‖₂. Of probes a lower bound, by one block power step from their leading directions: close, as these blocks have
+    /// few large singular values. `None` where it was left out.
     pub spectral: Option<Vec<Vec<f64>>>,
     /// Whether unit vectors were used: `samples` is 0 and the errors 0.
     pub exact: bool,
@@ -81,7 +85,7 @@ impl Geometry {
         correlation(&self.gauss_newton, v, w)
     }
 
-    /// D(v, w); `None` where the block vanishes, or ‖H_vw‖₂ is not known.
+    /// D(v, w); `None` where the block vanishes, or ‖H_vw‖₂ is not known. Where that is a lower bound, this is an upper one.
     pub fn stable_rank(&self, v: usize, w: usize) -> Option<f64> {
         let norm = self.spectral.as_ref()?[v][w];
         (norm > 0.0).then(|| (self.hessian[v][w].mean / norm).powi(2))
@@ -92,6 +96,37 @@ impl Geometry {
         let g = self.gauss_newton[v][w].mean;
         (g > 0.0).then(|| self.tensor[v][w].mean / g)
     }
+
+    /// How far R of probes is from R of unit vectors, over all pairs. `None` if no pair has an error.
+    ///
+    /// # Panics
+    /// If the two are not of the same blocks.
+    #[track_caller]
+    pub fn discrepancy(&self, exact: &Geometry) -> Option<Discrepancy> {
+        let all = || self.hessian.iter().flatten().zip(exact.hessian.iter().flatten());
+        assert_eq!(self.blocks.len(), exact.blocks.len(), "two geometries of different blocks");
+        let relative = all().filter(|(_, truth)| truth.mean > 0.0).map(|(e, truth)| (e.mean / truth.mean - 1.0).abs());
+        // Errors of rounding size say that nothing varies.
+        let sure = |e: &Estimate| e.sem > 1e-12 * e.mean;
+        let squares: Vec<f64> = all().filter(|(e, _)| sure(e)).map(|(e, t)| e.deviation(t.mean).powi(2)).collect();
+        let pairs = squares.len();
+        (pairs > 0).then(|| Discrepancy {
+            relative: relative.fold(0.0, f64::max),
+            deviation: (squares.iter().sum::<f64>() / pairs as f64).sqrt(),
+            pairs,
+        })
+    }
+}
+
+/// How far estimates of R are from the exact values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Discrepancy {
+    /// The largest relative error of a pair.
+    pub relative: f64,
+    /// Root mean square of the errors in standard errors: about 1 if these are right (the pairs share their probes).
+    pub deviation: f64,
+    /// Pairs with a standard error.
+    pub pairs: usize,
 }
 
 fn correlation(norms: &[Vec<Estimate>], v: usize, w: usize) -> Option<f64> {
@@ -102,9 +137,9 @@ fn correlation(norms: &[Vec<Estimate>], v: usize, w: usize) -> Option<f64> {
 /// Norms of all blocks between functional blocks, at the point where `objective` was linearized. The penalty is no function
 /// of the results and has no part in it.
 ///
-/// Cost: two products per direction, of which there are as many as results when exact, else `probes` for each block; a
-/// direction at v is pushed through the blocks after v and pulled back through all. Memory: when exact, the square of the
-/// number of results.
+/// Cost: two products per direction, of which there are as many as results when exact, else `probes` for each block, and
+/// one for each of `leading` directions per pair; a direction at v is pushed through the blocks after v and pulled back
+/// through all. Memory: directions of a block times results; two matrices of results by results when exact.
 ///
 /// # Panics
 /// If nothing was linearized with second order.
@@ -116,7 +151,10 @@ pub fn geometry<T: Real>(objective: &Objective<'_, T>, options: &GeometryOptions
     let count = blocks.len();
     // Squared norms of what each direction gives: [part][v][w][direction].
     let mut squares = vec![vec![vec![Vec::new(); count]; count]; 3];
-    let mut spectral = exact.then(|| vec![vec![0.0; count]; count]);
+    let total: usize = widths.iter().sum();
+    let mut spectral = (exact || options.leading > 0).then(|| vec![vec![0.0; count]; count]);
+    // Where the blocks are not known: the leading directions of H_wv z at w, for each v.
+    let mut leading = vec![Vec::new(); count];
     let mut products = 0;
     for (v, &width) in widths.iter().enumerate() {
         let columns = if exact { width } else { options.probes };
@@ -133,7 +171,6 @@ pub fn geometry<T: Real>(objective: &Objective<'_, T>, options: &GeometryOptions
         products += 2 * columns;
         let mut at = 0;
         for (w, &other) in widths.iter().enumerate() {
-            let total: usize = widths.iter().sum();
             let part = |of: &[f64], k: usize| of[k * total + at..][..other].to_vec();
             for k in 0..columns {
                 let (h, g) = (part(&h, k), part(&g, k));
@@ -145,9 +182,29 @@ pub fn geometry<T: Real>(objective: &Objective<'_, T>, options: &GeometryOptions
             }
             if let Some(spectral) = &mut spectral {
                 let rows: Vec<f64> = (0..columns).flat_map(|k| part(&h, k)).collect();
-                spectral[v][w] = spectral_norm(&rows, columns, other);
+                if exact {
+                    spectral[v][w] = spectral_norm(&rows, columns, other);
+                } else {
+                    leading[w].push(directions(&rows, columns, other, options.leading));
+                }
             }
             at += other;
+        }
+    }
+    if let Some(spectral) = spectral.as_mut().filter(|_| !exact) {
+        for (w, towards) in leading.iter().enumerate() {
+            let x = towards.concat();
+            products += x.len() / widths[w];
+            let y = responses(objective, &blocks, &widths, w, Kind::Hessian, &x);
+            let (mut first, mut at) = (0, 0);
+            for (v, &width) in widths.iter().enumerate() {
+                let columns = towards[v].len() / widths[w];
+                let rows: Vec<f64> =
+                    (first..first + columns).flat_map(|k| &y[k * total + at..][..width]).copied().collect();
+                // ‖Qᵀ H_wv‖₂ of orthonormal Q; H_vw is its transpose.
+                spectral[v][w] = if columns == 0 { 0.0 } else { spectral_norm(&rows, columns, width) };
+                (first, at) = (first + columns, at + width);
+            }
         }
     }
     let norms = |list: &Vec<Vec<Vec<f64>>>| -> Vec<Vec<Estimate>> {
@@ -177,6 +234,29 @@ pub(crate) fn spectral_norm(b: &[f64], rows: usize, columns: usize) -> f64 {
     let (left, right) = if rows <= columns { (b, b.t()) } else { (b.t(), b) };
     gemm(&mut gram, Write::Set, 1.0, left, right, Par::Seq);
     dense::eigenvalues(n, &gram).ok().and_then(|e| e.last().copied()).map_or(f64::NAN, |e| e.max(0.0).sqrt())
+}
+
+/// At most k orthonormal directions, one after the other, along which the rows of a matrix (rows, width) are longest: its
+/// leading right singular vectors. None of a matrix that vanishes or is not finite.
+fn directions(b: &[f64], rows: usize, width: usize, k: usize) -> Vec<f64> {
+    let mut gram = vec![0.0; rows * rows];
+    let view = View::new(b, rows, width);
+    gemm(&mut gram, Write::Set, 1.0, view, view.t(), Par::Seq);
+    let Ok(eigen) = dense::eigen(rows, &gram) else { return Vec::new() };
+    let largest = eigen.values.last().copied().unwrap_or(0.0);
+    let mut found = Vec::new();
+    // Half of the digits of a singular value are lost in the Gram matrix: smaller ones have no direction of their own.
+    let resolved = |value: f64| value > 1e-12 * largest;
+    for i in (rows.saturating_sub(k)..rows).rev().filter(|&i| resolved(eigen.values[i])) {
+        let mut direction = vec![0.0; width];
+        for (c, row) in eigen.vector(i).iter().zip(b.chunks_exact(width)) {
+            axpy(*c, row, &mut direction);
+        }
+        let length = eigen.values[i].sqrt();
+        direction.iter_mut().for_each(|x| *x /= length);
+        found.extend(direction);
+    }
+    found
 }
 
 /// H_wv x (or G_wv x) for all blocks w and each column x at block v: shape (columns, Σ widths).

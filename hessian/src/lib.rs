@@ -10,6 +10,7 @@
 //! | [`layerwise`] | all of it for every layer at one point |
 //! | [`block`] | one operator to its report: exact, or Lanczos and quadrature |
 //! | [`spectrum`], [`metrics`], [`density`] | spectra and what is read off them |
+//! | [`heterogeneity`](mod@heterogeneity) | distances between the spectra of blocks |
 //! | [`slq`], [`hutchinson`], [`estimate`] | stochastic estimates with standard errors |
 //! | [`estimators`], [`student`] | traces and diagonals beyond Hutchinson's; intervals from few samples |
 //! | [`verify`](mod@verify) | the user's own network, checked at run time |
@@ -23,6 +24,7 @@ pub mod estimate;
 pub mod estimators;
 pub mod geometry;
 pub mod gram;
+pub mod heterogeneity;
 pub mod hutchinson;
 pub mod kronecker;
 pub mod layerwise;

@@ -18,7 +18,8 @@ pub fn check(config: &Config, source: &Source<'_>, datasets: &[&str]) -> Result<
     c.optimizer()?;
     c.schedule()?;
     c.snapshots()?;
-    c.spectra()
+    c.spectra()?;
+    c.interlayer()
 }
 
 struct Check<'a> {
@@ -309,6 +310,11 @@ impl Check<'_> {
             }
         }
         Ok(())
+    }
+
+    fn interlayer(&self) -> Result<()> {
+        let probes = self.config.interlayer.probes;
+        self.number(probes >= 2, "interlayer.probes", probes, "at least 2, for a standard error")
     }
 
     fn spectra(&self) -> Result<()> {

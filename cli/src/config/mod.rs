@@ -7,6 +7,7 @@
 mod analysis;
 mod check;
 mod data;
+mod interlayer;
 mod layer;
 mod message;
 mod model;
@@ -24,6 +25,7 @@ use sha2::{Digest, Sha256};
 
 pub use analysis::{Blocks, Snapshots, Spectra};
 pub use data::{Data, DataSource, Part, Standardize, Task};
+pub use interlayer::{Interlayer, Method};
 pub use layer::{BatchStatistics, Layer, LayerKind, Pair};
 pub use model::Model;
 pub use source::Override;
@@ -73,6 +75,8 @@ pub struct Config {
     pub snapshots: Snapshots,
     /// What is computed at every snapshot.
     pub spectra: Spectra,
+    /// And between functional blocks.
+    pub interlayer: Interlayer,
 }
 
 impl Default for Config {
@@ -89,6 +93,7 @@ impl Default for Config {
             train: Train::default(),
             snapshots: Snapshots::default(),
             spectra: Spectra::default(),
+            interlayer: Interlayer::default(),
         }
     }
 }

@@ -119,6 +119,11 @@ tau = 1e-3
 coupling_probes = 32
 only = ["fc*"]
 groups = { encoder = ["enc*", "attn.*"] }
+[interlayer]
+enabled = true
+method = "probes"
+exact_max = 1200
+probes = 30
 "#;
 
 /// `for example train.lr = 2e-3`, of a dotted key; places in lists (`model.hidden.1`) count for nothing.
@@ -175,6 +180,7 @@ mod tests {
             "train.early_stopping",
             "snapshots",
             "spectra",
+            "interlayer",
         ];
         let mut seen = 0;
         for section in sections {

@@ -12,11 +12,13 @@
 //! | quadrature | probes · steps products, and 4 p steps² per probe to orthogonalise | products of several columns; the eigenvalue problem |
 //! | pairs | [`PAIR_PRODUCTS`] | products of one column |
 //! | Φ | probes per block, or P | products from a block to all parameters |
+//! | between results | `geometry`'s directions | the same with two probes per block |
 
 use std::time::Instant;
 
 use eigenlens_autodiff::Order;
 use eigenlens_hessian::block::{BlockOptions, Route};
+use eigenlens_hessian::geometry::{GeometryOptions, geometry};
 use eigenlens_hessian::layerwise::choose;
 use eigenlens_hessian::operator::Block;
 use eigenlens_linalg::{LinearOperator, Real, dense};
@@ -24,9 +26,10 @@ use eigenlens_nets::objective::{Cut, Kind, Reduction};
 use eigenlens_nets::{Model, Objective, Part};
 
 use super::curvature::{Parts, between, block_options, parts};
+use super::interlayer::results;
 use super::memory;
 use super::setup::{Setup, failure, setup};
-use super::{Plan, PlannedLayer, PlannedPhi, weights};
+use super::{Plan, PlannedLayer, PlannedPairs, weights};
 use crate::config::{Config, Precision};
 use crate::error::Result;
 use crate::progress::Progress;
@@ -97,10 +100,26 @@ fn plan_in<T: Real>(config: &Config, setup: &Setup, progress: &Progress) -> Resu
             |out| out.display().to_string(),
         ),
         phi: (phi_products > 0)
-            .then_some(PlannedPhi { products: phi_products, seconds: phi_seconds * snapshots.len() as f64 }),
+            .then_some(PlannedPairs { products: phi_products, seconds: phi_seconds * snapshots.len() as f64 }),
+        interlayer: config.interlayer.enabled.then(|| between_results(config, &objective, snapshots.len())),
         snapshots,
         layers,
     })
+}
+
+/// The maps between results, from the time of two probes per block.
+fn between_results<T: Real>(config: &Config, objective: &Objective<'_, T>, snapshots: usize) -> PlannedPairs {
+    let model = objective.model();
+    let (all, blocks) = (results(model), model.functional().len());
+    let directions = |o: GeometryOptions| {
+        if all <= o.exact_max { 2 * all } else { 2 * o.probes * blocks + o.leading * blocks * blocks }
+    };
+    let (options, beside) = config.interlayer.options(all, config.seed);
+    let products = directions(options) + beside.map_or(0, directions);
+    let few = GeometryOptions { exact_max: 0, probes: 2, leading: 0, seed: 0 };
+    let since = Instant::now();
+    let each = geometry(objective, &few).products.max(1) as f64;
+    PlannedPairs { products, seconds: since.elapsed().as_secs_f64() / each * (products * snapshots) as f64 }
 }
 
 fn planned<T: Real>(

@@ -1,5 +1,6 @@
 //! The layer-wise picture at every snapshot: what is finished already is taken over, the rest computed.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use eigenlens_autodiff::Order;
@@ -15,11 +16,14 @@ use eigenlens_nets::model::State;
 use eigenlens_nets::objective::{Cut, Kind, Reduction};
 use eigenlens_nets::{Model, Objective, Part};
 
+use super::interlayer::at_point;
+use super::pairs::{self, Between};
 use super::setup::{Setup, failure};
 use super::weights;
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::progress::Progress;
+use crate::results::maps::{Interlayer, Maps};
 use crate::results::{self, LayerResult, Measured, Pair, Scores, Snapshot};
 use crate::rundir::{Origin, RunDir};
 
@@ -112,7 +116,8 @@ pub fn analyse<T: Real>(
     let Parts { all, chosen: parts } = parts(config, &model)?;
     let between = between(config, all.len());
     let with_phi = between.probes > 0 || model.len() <= between.exact_max;
-    let phase = progress.phase("curvature", (snapshots.len() * (parts.len() + 1)) as u64);
+    let enabled = config.interlayer.enabled;
+    let phase = progress.phase("curvature", (snapshots.len() * (parts.len() + 1 + usize::from(enabled))) as u64);
     let of_all = Origin::new(config)
         .text(setup.data_hash.as_deref().unwrap_or_default())
         .numbers(&samples.x)
@@ -123,39 +128,58 @@ pub fn analyse<T: Real>(
         let state = weights::read(&model, &directory.file(&kept.file))?;
         let origin = state.buffers.iter().fold(of_all.numbers(&state.theta), |o, b| o.numbers(b));
         let mut point = Point { objective: &mut objective, state: &state, ready: false };
-        let mut layers = Vec::new();
+        let (mut layers, mut spectra) = (Vec::new(), BTreeMap::new());
         for (l, of) in parts.iter().enumerate() {
             let file = RunDir::spectrum_file(index, &of.name);
             let (part, origin) = (format!("{index:03}-layer-{l}"), origin.text(&of.name));
             let result = match directory.kept::<LayerResult>(&part, &origin, Some(&file)) {
                 Some(result) => {
                     reused += 1;
+                    let bytes = std::fs::read(directory.file(&file)).unwrap_or_default();
+                    spectra.insert(file.clone(), results::Spectrum::from_npz(&bytes, &file)?);
                     result
                 }
                 None => {
                     let since = Instant::now();
                     let report = block(point.objective(), of, Kind::Hessian, &options)
-                        .map_err(|e| failure(e).at(format!("snapshot {index}, epoch {}", kept.epoch)))?;
+                        .map_err(|e| at(failure(e), index, kept))?;
                     let spectrum = spectrum(&report.spectrum);
                     let result = layer_result(of, &report, &spectrum, &file, since.elapsed().as_secs_f64());
                     directory.keep(&part, &origin, &result, Some((&file, &spectrum.to_npz())))?;
+                    spectra.insert(file, spectrum);
                     result
                 }
             };
             layers.push(result);
             phase.advance(1, &format!("epoch {} {}", kept.epoch, of.name));
         }
-        let (part, origin) = (format!("{index:03}-between"), origin.text("between blocks"));
-        let phi = match with_phi.then(|| directory.kept::<Measured>(&part, &origin, None)) {
+        let (part, of_pairs) = (format!("{index:03}-between"), origin.text("between blocks"));
+        let between = match with_phi.then(|| directory.kept::<Between>(&part, &of_pairs, None)) {
             None => None,
-            Some(Some(phi)) => Some(phi),
+            Some(Some(between)) => Some(between),
             Some(None) => {
-                let phi = measured(&coupling(point.objective(), &all, Kind::Hessian, &between).phi);
-                directory.keep(&part, &origin, &phi, None)?;
-                Some(phi)
+                let found = coupling(point.objective(), &all, Kind::Hessian, &between);
+                let found = pairs::between(&found, measured(&found.phi));
+                directory.keep(&part, &of_pairs, &found, None)?;
+                Some(found)
             }
         };
         phase.advance(1, &format!("epoch {} between blocks", kept.epoch));
+        let (part, of_results) = (format!("{index:03}-interlayer"), origin.text("between results"));
+        let activations = match enabled.then(|| directory.kept::<Interlayer>(&part, &of_results, None)) {
+            None => None,
+            Some(Some(found)) => Some(found),
+            Some(None) => {
+                let found = at_point(config, point.objective()).map_err(|e| at(e, index, kept))?;
+                directory.keep(&part, &of_results, &found, None)?;
+                Some(found)
+            }
+        };
+        if enabled {
+            phase.advance(1, &format!("epoch {} between results", kept.epoch));
+        }
+        let (phi, parameters) = between.map_or((None, None), |b| (Some(b.phi), b.map));
+        let maps = Maps { parameters, activations, spectra: pairs::spectra(&layers, &spectra) };
         let [train, validation, test] = kept.scores;
         done.push(Snapshot {
             index,
@@ -166,6 +190,7 @@ pub fn analyse<T: Real>(
             validation,
             test,
             phi,
+            maps,
             layers,
         });
     }
@@ -178,6 +203,11 @@ pub fn analyse<T: Real>(
     }
     directory.reused(reused);
     Ok(done)
+}
+
+/// A failure with the snapshot at which it arose.
+fn at(failure: Failure, index: usize, kept: &Kept) -> Failure {
+    failure.at(format!("snapshot {index}, epoch {}", kept.epoch))
 }
 
 fn measured(q: &Quantity) -> Measured {

@@ -8,6 +8,7 @@ use eigenlens_nets::objective::Kind;
 use eigenlens_nets::{Model, Part};
 
 use super::curvature::{Parts, between, block_options, parts};
+use super::interlayer::results;
 use super::setup::{Setup, failure};
 use crate::config::{Config, Precision};
 use crate::error::{Failure, Result};
@@ -90,7 +91,23 @@ fn peak<T: Real>(config: &Config, setup: &Setup, budget: f64) -> Result<Peak> {
         let what = "the probes between blocks".to_string();
         peak = Peak { bytes: base + columns, what, hint: "lower spectra.coupling_probes".to_string() };
     }
+    let bytes = if config.interlayer.enabled { between_results(config, &model) } else { 0.0 };
+    if base + bytes > peak.bytes {
+        let what = "the curvature between the results of blocks".to_string();
+        let hint = "set interlayer.method = \"probes\", or lower interlayer.probes".to_string();
+        peak = Peak { bytes: base + bytes, what, hint };
+    }
     Ok(peak)
+}
+
+/// Bytes of what the directions of the widest block give at all blocks, for the Hessian and the Gauss–Newton matrix.
+fn between_results<T: Real>(config: &Config, model: &Model<T>) -> f64 {
+    let sizes = || model.functional().iter().map(|b| model.graph().shape(b.node).size());
+    let (total, widest, count) = (results(model), sizes().max().unwrap_or(0), sizes().count());
+    let (options, _) = config.interlayer.options(total, config.seed);
+    let exact = total <= options.exact_max;
+    let columns = if exact { widest } else { options.probes.max(options.leading * count) };
+    2.0 * 8.0 * columns as f64 * total as f64
 }
 
 /// Bytes of one block's spectrum, what takes them, and what lowers them.

@@ -19,7 +19,7 @@ use crate::config::{Config, Precision};
 use crate::error::{Failure, Result};
 use crate::progress::Progress;
 use crate::report;
-use crate::results::{CurvePoint, ModelSummary, RunResult, SCHEMA, Scores, Training, metrics_csv};
+use crate::results::{CurvePoint, ModelSummary, RunResult, SCHEMA, Scores, Training, interlayer_csv, metrics_csv};
 use crate::rundir::RunDir;
 
 /// What training leaves for the rest of the run, in f64 whatever it computed in.
@@ -68,6 +68,9 @@ pub fn run(config: &Config, argv: &[String], resume: bool, progress: &Progress) 
 fn write(directory: &RunDir, result: &RunResult) -> Result<()> {
     directory.write(report::RESULT, result.to_json().as_bytes())?;
     directory.write("metrics.csv", metrics_csv(result).as_bytes())?;
+    if let Some(csv) = interlayer_csv(result) {
+        directory.write("interlayer.csv", csv.as_bytes())?;
+    }
     report::write(directory).map(|_| ())
 }
 

@@ -22,7 +22,7 @@ pub fn training(result: &RunResult) -> Result<Vec<String>> {
             let point =
                 |p: &CurvePoint| Some(Point { x: p.epoch as f64, y: scores(p).as_ref().and_then(value)?, error: None });
             let points = result.training.curve.iter().filter_map(point).collect();
-            Series { label: (*label).to_owned(), colour: k, marks: false, points }
+            Series { label: (*label).to_owned(), colour: k, marks: false, dashed: false, points }
         };
         parts.iter().enumerate().map(line).collect()
     };
@@ -39,7 +39,7 @@ pub fn training(result: &RunResult) -> Result<Vec<String>> {
     let rates: Vec<&CurvePoint> = result.training.curve.iter().filter(|p| p.step > 0).collect();
     if rates.windows(2).any(|w| w[0].lr != w[1].lr) {
         let points = rates.iter().map(|p| Point { x: p.epoch as f64, y: p.lr, error: None }).collect();
-        let rate = Series { label: "lr".to_owned(), colour: 6, marks: false, points };
+        let rate = Series { label: "lr".to_owned(), colour: 6, marks: false, dashed: false, points };
         figures.extend(chart(result, "Learning rate", "after each epoch", vec![rate], Vertical::Auto)?);
     }
     Ok(figures)
@@ -63,7 +63,7 @@ pub fn evolution(result: &RunResult) -> Result<Vec<String>> {
     }
     let point = |epoch: usize, m: &Measured| Point { x: epoch as f64, y: m.value, error: m.error() };
     let points = result.snapshots.iter().filter_map(|s| Some(point(s.epoch, s.phi.as_ref()?))).collect();
-    let phi = Series { label: "Φ".to_owned(), colour: 6, marks: true, points };
+    let phi = Series { label: "Φ".to_owned(), colour: 6, marks: true, dashed: false, points };
     let note = "share of the squared curvature that lies between blocks";
     figures.extend(chart(result, "Left out: Φ", note, vec![phi], Vertical::FromZero)?);
     Ok(figures)
@@ -80,7 +80,7 @@ fn of_each_layer(result: &RunResult, key: &str) -> Vec<Series> {
                 Some(Point { x: s.epoch as f64, y: m.value, error: m.error().filter(|e| *e > 1e-3 * m.value.abs()) })
             };
             let points = result.snapshots.iter().filter_map(point).collect();
-            Series { label: layer_label(name), colour: k, marks: true, points }
+            Series { label: layer_label(name), colour: k, marks: true, dashed: false, points }
         })
         .collect()
 }
@@ -104,7 +104,7 @@ fn chart(
     let snapshots: Vec<usize> = result.snapshots.iter().map(|s| s.epoch).collect();
     let last = result.training.epochs.max(snapshots.last().copied().unwrap_or(0));
     let label = format!("{title} over the epochs of training");
-    let svg = Chart { label, series, snapshots: &snapshots, last, vertical }.svg()?;
+    let svg = Chart { label, series, across: "epoch", snapshots: &snapshots, last, vertical }.svg()?;
     Ok(svg.map(|svg| figure(&svg, title, note)))
 }
 

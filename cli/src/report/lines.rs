@@ -1,4 +1,4 @@
-//! A chart of lines over epochs: curves of training, quantities of layers.
+//! A chart of lines over epochs or other whole numbers: curves of training, quantities of layers, means by distance.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -36,6 +36,8 @@ pub struct Series {
     pub colour: usize,
     /// Whether each point has a mark.
     pub marks: bool,
+    /// Whether the line is dashed, as of a fit.
+    pub dashed: bool,
     /// The points, by epoch.
     pub points: Vec<Point>,
 }
@@ -57,6 +59,8 @@ pub struct Chart<'a> {
     pub label: String,
     /// The lines.
     pub series: Vec<Series>,
+    /// What the horizontal axis is: `epoch`, or another whole number.
+    pub across: &'a str,
     /// Epochs of the snapshots: vertical lines and ticks.
     pub snapshots: &'a [usize],
     /// Last epoch.
@@ -108,7 +112,10 @@ impl Chart<'_> {
             .light_line_style(TRANSPARENT)
             .axis_style(stroke(Ink::Axis, 1.0))
             .label_style(text(Ink::Muted, HPos::Center, VPos::Center))
-            .x_desc(if horizontal == Scale::LogPlusOne { "epoch (on a log(1 + epoch) axis)" } else { "epoch" })
+            .x_desc(match horizontal {
+                Scale::LogPlusOne => format!("{0} (on a log(1 + {0}) axis)", self.across),
+                _ => self.across.to_owned(),
+            })
             .axis_desc_style(text(Ink::Muted, HPos::Center, VPos::Center))
             .set_all_tick_mark_size(4 * SCALE)
             .draw()?;
@@ -119,7 +126,7 @@ impl Chart<'_> {
         let mut ends = Vec::new();
         for (k, s) in self.series.iter().enumerate() {
             let at = |p: &Point| (horizontal.place(p.x), vertical.place(p.y).clamp(bottom, top));
-            let ink = Ink::Series(s.colour);
+            let ink = if s.dashed { Ink::Dashed(s.colour) } else { Ink::Series(s.colour) };
             chart.draw_series([PathElement::new(s.points.iter().map(at).collect::<Vec<_>>(), stroke(ink, 2.0))])?;
             for p in &s.points {
                 let (px, py) = chart.backend_coord(&at(p));
@@ -140,7 +147,9 @@ impl Chart<'_> {
                 }
             }
             let end = s.points.last().expect("series without points are dropped");
-            ends.push((k, chart.backend_coord(&at(end))));
+            if !s.label.is_empty() {
+                ends.push((k, chart.backend_coord(&at(end))));
+            }
         }
         self.labels(root, &ends)
     }
@@ -262,8 +271,10 @@ mod tests {
     }
 
     fn chart(points: Vec<Point>, vertical: Vertical) -> Option<String> {
-        let series = vec![Series { label: "1".into(), colour: 0, marks: true, points }];
-        Chart { label: "a chart".into(), series, snapshots: &[0, 1, 10], last: 10, vertical }.svg().unwrap()
+        let series = vec![Series { label: "1".into(), colour: 0, marks: true, dashed: false, points }];
+        Chart { label: "a chart".into(), series, across: "epoch", snapshots: &[0, 1, 10], last: 10, vertical }
+            .svg()
+            .unwrap()
     }
 
     #[test]

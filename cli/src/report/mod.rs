@@ -4,7 +4,9 @@ mod axis;
 mod canvas;
 mod charts;
 mod density;
+mod heat;
 mod lines;
+mod maps;
 mod page;
 mod ridges;
 #[cfg(test)]
@@ -59,6 +61,10 @@ pub fn render(input: &Input<'_>) -> Result<String> {
             body.push_str(&format!("<h2>{heading}</h2>\n<p class=\"lead\">{}</p>\n", escape(intro)));
             body.push_str(&figures(&drawn));
         }
+    }
+    for (heading, intro, drawn) in maps::sections(result)? {
+        body.push_str(&format!("<h2>{heading}</h2>\n<p class=\"lead\">{}</p>\n", escape(&intro)));
+        body.push_str(&drawn);
     }
     body.push_str(&text::metrics_table(result));
     body.push_str(&text::provenance(input));

@@ -42,6 +42,11 @@ pub fn figures(figures: &[String]) -> String {
     if figures.is_empty() { String::new() } else { format!("<div class=\"charts\">\n{}</div>\n", figures.concat()) }
 }
 
+/// Maps side by side as far as there is room.
+pub fn maps(figures: &[String]) -> String {
+    format!("<div class=\"charts maps\">\n{}</div>\n", figures.concat())
+}
+
 /// Terms and what they mean.
 pub fn definitions<'a>(rows: impl IntoIterator<Item = (&'a str, String)>) -> String {
     let rows: String =

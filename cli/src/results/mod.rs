@@ -3,7 +3,9 @@
 //! A number that is not finite has no place in it: it is left out, and [`RunResult::notes`] says where. Lists are in the
 //! order of time or depth.
 
+pub mod maps;
 mod metrics;
+mod pairs;
 mod spectrum;
 #[cfg(test)]
 mod tests;
@@ -15,7 +17,9 @@ use serde::{Deserialize, Serialize};
 use crate::config::Task;
 use crate::error::{Failure, Result};
 
+pub use maps::Maps;
 pub use metrics::{HEADER, Row, metrics_csv, rows};
+pub use pairs::interlayer_csv;
 pub use spectrum::{Probe, Spectrum};
 
 /// Version of the form of `result.json`; a change that breaks readers raises it.
@@ -276,6 +280,9 @@ pub struct Snapshot {
     /// Φ = 1 − Σ_ℓ ‖H_ℓℓ‖_F² / ‖H‖_F²: the share of curvature that the picture layer by layer leaves out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phi: Option<Measured>,
+    /// What is known of pairs of blocks.
+    #[serde(default, skip_serializing_if = "Maps::is_empty")]
+    pub maps: Maps,
     /// The layers, or other blocks, first to last.
     pub layers: Vec<LayerResult>,
 }
@@ -361,7 +368,8 @@ impl RunResult {
     }
 }
 
-/// Removes every null and collects the paths of what it removed. An object whose `value` is gone goes as a whole.
+/// Removes every null and collects the paths of what it removed. An object whose `value` is gone goes as a whole. In maps a
+/// null is a pair that has no such number, and stays.
 fn drop_nulls(path: &str, value: &mut serde_json::Value, gone: &mut Vec<String>) {
     use serde_json::Value::*;
     let worthless = |v: &serde_json::Value| v.is_null() || v.get("value").is_some_and(serde_json::Value::is_null);
@@ -370,7 +378,7 @@ fn drop_nulls(path: &str, value: &mut serde_json::Value, gone: &mut Vec<String>)
         Object(map) => {
             gone.extend(map.iter().filter(|(_, v)| worthless(v)).map(|(key, _)| inside(key)));
             map.retain(|_, v| !worthless(v));
-            map.iter_mut().for_each(|(key, v)| drop_nulls(&inside(key), v, gone));
+            map.iter_mut().filter(|(key, _)| *key != "maps").for_each(|(key, v)| drop_nulls(&inside(key), v, gone));
         }
         Array(list) => {
             gone.extend(list.iter().enumerate().filter(|(_, v)| worthless(v)).map(|(i, _)| format!("{path}[{i}]")));

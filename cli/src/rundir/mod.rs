@@ -8,6 +8,7 @@
 //! | `spectra/*.npz` | every layer's eigenvalues, or nodes and weights, at each snapshot |
 //! | `result.json` | all numbers |
 //! | `metrics.csv` | the same, one row per snapshot, layer and quantity |
+//! | `interlayer.csv` | what is known of pairs of blocks, one row per snapshot and pair |
 //! | `report.html` | the pictures |
 //! | `parts/` | until the run is finished: what a resumption need not compute again ([`Origin`]) |
 //!
