@@ -184,6 +184,51 @@ impl<T: Real> Graph<T> {
         matches!(self.nodes[id.0].kind, Kind::Param { .. })
     }
 
+    /// Whether the node is data: an input or a constant.
+    pub fn is_input(&self, id: NodeId) -> bool {
+        matches!(self.nodes[id.0].kind, Kind::Input)
+    }
+
+    /// All nodes, in topological order.
+    pub fn ids(&self) -> impl Iterator<Item = NodeId> + use<T> {
+        (0..self.len()).map(NodeId)
+    }
+
+    /// The nodes that `to` is computed from, in topological order with `to` itself, going back no further than `ends`, of
+    /// which those that are reached belong to them.
+    pub fn cone(&self, ends: &[NodeId], to: NodeId) -> Vec<NodeId> {
+        let mut kept = vec![false; self.len()];
+        kept[to.0] = true;
+        for i in (0..=to.0).rev().filter(|i| !ends.contains(&NodeId(*i))) {
+            if kept[i] {
+                self.op_of(i).map_or(&[][..], |(_, inputs)| inputs).iter().for_each(|j| kept[j.0] = true);
+            }
+        }
+        self.ids().filter(|id| kept[id.0]).collect()
+    }
+
+    /// The part of the graph that computes `to` from `ends`, which become data: the nodes of [`Graph::cone`] alone, and the
+    /// place of each node of this graph in it.
+    pub fn cut(self, ends: &[NodeId], to: NodeId) -> (Graph<T>, Vec<Option<NodeId>>) {
+        let cone = self.cone(ends, to);
+        let (mut graph, mut places) = (Graph::new(), vec![None; self.len()]);
+        for (i, node) in self.nodes.into_iter().enumerate() {
+            if cone.binary_search(&NodeId(i)).is_err() {
+                continue;
+            }
+            let here = match node.kind {
+                Kind::Param { .. } => graph.param(&node.name, &node.shape.dims),
+                Kind::Op { op, inputs } if !ends.contains(&NodeId(i)) => {
+                    let inputs = inputs.iter().map(|j| places[j.0].expect("inputs of kept nodes are kept")).collect();
+                    graph.push(&node.name, node.shape, Kind::Op { op, inputs })
+                }
+                Kind::Op { .. } | Kind::Input => graph.push(&node.name, node.shape, Kind::Input),
+            };
+            places[i] = Some(here);
+        }
+        (graph, places)
+    }
+
     /// Whether some op lets samples see each other, so that a batch can't be cut into shards.
     pub fn mixes_samples(&self) -> bool {
         self.nodes.iter().any(|n| matches!(&n.kind, Kind::Op { op, .. } if op.mixes_samples()))

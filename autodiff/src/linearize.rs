@@ -396,6 +396,11 @@ impl<T: Real> Workspace<T> {
         &mut self.cotangents[id.0]
     }
 
+    /// Tangent and cotangent of an activation that has both, to make one of the other.
+    pub fn tangent_and_cotangent(&mut self, id: NodeId) -> (&[T], &mut [T]) {
+        (&self.tangents[id.0], &mut self.cotangents[id.0])
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.tangents.iter().chain(&self.cotangents).map(|b| b.capacity() * size_of::<T>()).sum()

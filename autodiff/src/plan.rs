@@ -29,6 +29,11 @@ pub enum Curvature {
         /// The node that splits the network from its loss.
         head: NodeId,
     },
+    /// Only those of the ops up to `head`: T = H − G, what the network itself curves.
+    Tensor {
+        /// As for [`Curvature::GaussNewton`].
+        head: NodeId,
+    },
     /// None: only Jacobians, forwards and backwards.
     None,
 }
@@ -50,6 +55,7 @@ pub enum PlanError {
 /// transpose are all plans; only seeds, sources and targets differ.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    pub(crate) curvature: Curvature,
     /// Perturbed nodes.
     pub(crate) seeds: Vec<NodeId>,
     /// Nodes whose cotangent is read.
@@ -92,11 +98,8 @@ impl Plan {
         let wanted = upstream_wanted(graph, targets);
         let bends: Vec<bool> = match curvature {
             Curvature::Hessian => vec![true; n],
-            Curvature::GaussNewton { head } => {
-                let mut after = downstream(graph, &[head]);
-                after[head.0] = false;
-                after
-            }
+            Curvature::GaussNewton { head } => after(graph, head),
+            Curvature::Tensor { head } => after(graph, head).iter().map(|after| !after).collect(),
             Curvature::None => vec![false; n],
         };
         let pulls = pulls(graph, sources, &tangent, &wanted, &bends);
@@ -136,7 +139,8 @@ impl Plan {
         let pushes = (0..n)
             .filter(|&i| tangent[i] && useful[i] && graph.op_of(i).is_some() && !seeds.contains(&NodeId(i)))
             .collect();
-        Ok(Plan { seeds: seeds.to_vec(), targets: targets.to_vec(), pushes, pulls, tangent, cotangent, zero })
+        let (seeds, targets) = (seeds.to_vec(), targets.to_vec());
+        Ok(Plan { curvature, seeds, targets, pushes, pulls, tangent, cotangent, zero })
     }
 
     /// The product of the Hessian's block (targets, seeds) of the scalar function that was linearized.
@@ -150,6 +154,11 @@ impl Plan {
     /// The ops whose second derivative takes part, from the last to the first; one may stand twice.
     pub fn bending(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.pulls.iter().filter(|pull| pull.bends).map(|pull| NodeId(pull.node))
+    }
+
+    /// Which second derivatives it includes.
+    pub fn curvature(&self) -> Curvature {
+        self.curvature
     }
 
     /// The perturbed nodes.
@@ -175,6 +184,13 @@ fn downstream<T: Real>(graph: &Graph<T>, roots: &[NodeId]) -> Vec<bool> {
         }
     }
     mark
+}
+
+/// Nodes that depend on `head`, which itself is none of them.
+fn after<T: Real>(graph: &Graph<T>, head: NodeId) -> Vec<bool> {
+    let mut after = downstream(graph, &[head]);
+    after[head.0] = false;
+    after
 }
 
 /// Nodes through which a cotangent must pass to reach one of `targets`.

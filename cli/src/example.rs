@@ -58,6 +58,7 @@ pub fn run() -> (RunResult, BTreeMap<String, Spectrum>) {
         validation: last.validation,
         test: last.test,
         blocks: "layer".to_owned(),
+        curvature: "hessian".into(),
         hessian_over: "1293 samples of the training part".into(),
         snapshots,
         notes: vec![],

@@ -2,8 +2,9 @@
 //!
 //! Everything around it works on the plain types of this crate; only this file and its parts know the crates below:
 //! `setup` (data, network, options), `run` (training, files), `curvature` (the picture at each snapshot) and
-//! `cost` (what that would take). Names of activations and
-//! initialisers, and what is near to a misspelt one, are those of `nets` wherever they are needed.
+//! `cost` (what that would take). Names of curvatures, activations
+//! and initialisers, and what is near to a misspelt one, are those of `hessian` and `nets` wherever they are
+//! needed.
 //!
 //! | function | maps | to |
 //! |---|---|---|

@@ -1,5 +1,6 @@
 //! What the commands print on standard output, in each of the three forms.
 
+use eigenlens_hessian::curvature::Curvature;
 use serde::Serialize;
 
 use crate::args::Format;
@@ -78,6 +79,9 @@ pub fn run(result: &RunResult, directory: &str, report: &str, format: Format, wi
         Format::Csv => metrics_csv(result),
         Format::Table => {
             let mut text = format!("{}: {}\n\n", result.dataset.name, result.model.description);
+            if result.curvature() != Curvature::Hessian {
+                text.push_str(&format!("{}\n\n", result.headline()));
+            }
             text.push_str(&over_training(result).render(width));
             if let Some(last) = result.last() {
                 let blocks = if result.blocks == "layer" { "Layers" } else { "Blocks" };

@@ -63,6 +63,8 @@ pub enum Route {
     DenseProducts,
     /// All eigenvalues from a Gram matrix of the order of the block's rank.
     Gram,
+    /// None: the matrix is zero by structure, whatever the weights and the data.
+    Zero,
     /// Extreme pairs by Lanczos, the rest by stochastic Lanczos quadrature.
     Krylov,
 }
@@ -74,6 +76,7 @@ impl Route {
             Route::DenseKronecker => "dense-kronecker",
             Route::DenseProducts => "dense-products",
             Route::Gram => "gram",
+            Route::Zero => "identically zero",
             Route::Krylov => "krylov",
         }
     }

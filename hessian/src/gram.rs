@@ -20,13 +20,14 @@
 use eigenlens_linalg::dense::{self, DenseError};
 use eigenlens_linalg::{LinearOperator, Par, Real, View, Write, gemm};
 use eigenlens_nets::objective::Kind;
-use eigenlens_nets::{Loss, Model, Part};
+use eigenlens_nets::{Model, Part};
 
 use crate::kronecker::{Tile, holds};
 use crate::spectrum::{Repeated, Spectrum};
 
 mod factors;
 
+pub(crate) use factors::Columns;
 pub use factors::{Factors, is_convex};
 
 /// What the Gram route costs for a part of θ, before it is taken.
@@ -49,17 +50,12 @@ impl Estimate {
     /// dense affine layer, or the penalty covers only some of it.
     pub fn of<T: Real>(model: &Model<T>, samples: usize, part: &Part, kind: Kind) -> Option<Self> {
         let tile = Tile::of(model, part).filter(|tile| holds(model, tile.layer))?;
-        factors::shift(factors::penalty(model, &tile), &tile)?;
+        factors::shift(factors::penalty(model, &tile, kind), &tile)?;
         let layer = &model.layers()[tile.layer];
         let above: f64 = model.layers()[tile.layer + 1..].iter().map(|l| l.work as f64).sum();
         let convex = is_convex(model, tile.layer, kind);
         let (outputs, units) = (model.outputs(), tile.units.len());
-        // Σ p − ppᵀ has a null vector at every position of the output.
-        let losses = match model.spec().loss {
-            Loss::CrossEntropy => outputs - outputs / model.classes(),
-            Loss::Mse | Loss::Bce => outputs,
-        };
-        let rank = if convex { units.min(losses) } else { units };
+        let rank = if convex { units.min(model.loss_rank()) } else { units };
         let order = samples * rank;
         let (n, q, c, d, u) = (samples as f64, order as f64, outputs as f64, tile.z_len(layer) as f64, units as f64);
         let jacobians = factors::by_jacobians(convex, units, outputs);

@@ -15,6 +15,8 @@ use eigenlens_nets::objective::Kind;
 use eigenlens_nets::{Model, Objective, Part};
 use rayon::prelude::*;
 
+use crate::local;
+
 mod positions;
 mod structure;
 mod tile;
@@ -99,13 +101,16 @@ pub fn output_curvature<T: Real>(objective: &Objective<'_, T>, index: usize, kin
     curvature_between(objective, index, &(0..objective.model().layers()[index].outputs), kind)
 }
 
-/// The pairs of these outputs of [`output_curvature`].
+/// The pairs of these outputs of [`output_curvature`]; in closed form where there is one.
 pub(crate) fn curvature_between<T: Real>(
     objective: &Objective<'_, T>,
     index: usize,
     units: &Range<usize>,
     kind: Kind,
 ) -> Vec<f64> {
+    if let Some(m) = local::closed_form(objective, index, units, kind) {
+        return m;
+    }
     let model = objective.model();
     let layer = &model.layers()[index];
     let (node, out, count) = (layer.output, layer.outputs, units.len());
@@ -184,16 +189,22 @@ pub fn assemble_tile<T: Real>(objective: &Objective<'_, T>, tile: &Tile, kind: K
         Some(Structure::Positions(positions)) => positions::assemble(objective, tile, &positions, kind),
         None => panic!("the block of `{}` is no sum of Kronecker products", layer.name),
     };
-    add_penalty(model, &tile.ranges(layer), &mut block);
+    if kind.has_penalty() {
+        add_penalty(model, &tile.ranges(layer), &mut block);
+    }
     block
 }
 
 /// [`assemble_tile`] of [`Structure::Dense`], without the penalty.
 fn assemble_dense<T: Real>(objective: &Objective<'_, T>, tile: &Tile, kind: Kind) -> Vec<f64> {
+    assemble_of(objective, tile, &curvature_between(objective, tile.layer, &tile.units, kind))
+}
+
+/// Σ_n M_n ⊗ ẑ_n ẑ_nᵀ in the order of θ, of a tile of [`Structure::Dense`], for M_n of shape (N, pairs of its outputs).
+pub(crate) fn assemble_of<T: Real>(objective: &Objective<'_, T>, tile: &Tile, m: &[f64]) -> Vec<f64> {
     let layer = &objective.model().layers()[tile.layer];
     let (d, units, n) = (tile.z_len(layer), tile.units.len(), objective.samples());
     let (pairs_m, pairs_z) = (units * (units + 1) / 2, d * (d + 1) / 2);
-    let m = curvature_between(objective, tile.layer, &tile.units, kind);
     let z = inputs(objective, tile);
     let mut sum = vec![0.0; pairs_m * pairs_z];
     let mut zz = vec![0.0; CHUNK.min(n) * pairs_z];
@@ -292,7 +303,7 @@ mod tests {
     fn assembled_blocks_equal_blocks_from_products() {
         for Case { name, model, samples } in cases() {
             let objective = crate::testing::linearized(&model, &samples);
-            for kind in [Kind::Hessian, Kind::GaussNewton] {
+            for kind in [Kind::Hessian, Kind::GaussNewton, Kind::Tensor] {
                 for index in 0..model.layers().len() {
                     let block = assemble(&objective, index, kind);
                     let products = to_dense(&Block::layer(&objective, index, kind));

@@ -11,8 +11,9 @@ use crate::block::{BlockError, BlockOptions, BlockReport, Route, analyze_block};
 use crate::coupling::{Coupling, CouplingOptions, coupling};
 use crate::gram::{self, Factors, GramError};
 use crate::kronecker::{Estimate, Tile, assemble_tile};
-use crate::operator::Block;
+use crate::operator::{Block, vanishes};
 use crate::slq::SlqError;
+use crate::spectrum::{Repeated, Spectrum};
 
 /// What to compute at a point.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
@@ -48,8 +49,21 @@ impl Choice {
     /// the two dense routes; exact beyond it where the rank is known to be no more than that; else Krylov.
     pub fn of<T: Real>(model: &Model<T>, samples: usize, part: &Part, kind: Kind, options: &BlockOptions) -> Self {
         let estimate = Estimate::of(model, samples, part);
+        if !part.is_empty() && vanishes(model, part, kind) {
+            return Choice { route: Route::Zero, estimate, gram: None };
+        }
         let gram = gram::Estimate::of(model, samples, part, kind);
-        Choice { route: route(part.len(), &estimate, gram.as_ref(), options), estimate, gram }
+        Choice::from_costs(part.len(), estimate, gram, options)
+    }
+
+    /// The same of p parameters, from what the routes would cost.
+    pub(crate) fn from_costs(
+        p: usize,
+        estimate: Estimate,
+        gram: Option<gram::Estimate>,
+        options: &BlockOptions,
+    ) -> Self {
+        Choice { route: route(p, &estimate, gram.as_ref(), options), estimate, gram }
     }
 }
 
@@ -68,7 +82,7 @@ fn route(p: usize, estimate: &Estimate, gram: Option<&gram::Estimate>, options: 
     }
 }
 
-/// The block of one part of θ; exactly zero where nothing but rounding noise is left of it.
+/// The block of one part of θ; [`Route::Zero`] where it vanishes by structure, and exactly zero where nothing but rounding noise is left of it.
 ///
 /// # Errors
 /// NaN or infinity in the block, or an operator that is not symmetric; the error names the part.
@@ -82,6 +96,11 @@ pub fn block<T: Real>(
     options: &BlockOptions,
 ) -> Result<BlockReport, BlockError> {
     let route = choose(objective, part, kind, options).route;
+    if route == Route::Zero {
+        let zeros = Spectrum::exact_with(Vec::new(), Repeated { value: 0.0, count: part.len() });
+        return Ok(BlockReport::of_spectrum(&part.name, route, zeros, &options.metrics));
+    }
+    let own = Block::part(objective, part, kind);
     let tile = Tile::of(objective.model(), part);
     if let (Route::Gram, Some(tile)) = (route, &tile)
         && let Some(report) = by_gram(objective, part, tile, kind, options)?
@@ -90,7 +109,6 @@ pub fn block<T: Real>(
     }
     let tile = tile.filter(|_| route == Route::DenseKronecker);
     let dense = tile.map(|tile| assemble_tile(objective, &tile, kind));
-    let own = Block::part(objective, part, kind);
     match analyze_block(&part.name, &own, dense, options) {
         Err(
             BlockError::Dense { source: DenseError::NotSymmetric { .. }, .. }

@@ -2,9 +2,12 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`curvature`] | which matrix is taken, by name |
 //! | [`operator`] | blocks of the Hessian and the Gauss–Newton matrix as operators |
+//! | [`fisher`] | Fisher matrix, empirical Fisher matrix and covariance of the gradients as operators |
 //! | [`kronecker`] | exact dense blocks of linear layers from structure |
 //! | [`gram`] | exact spectra of wide linear layers from a matrix of the order of their rank |
+//! | [`local`] | local Hessians of functional blocks, their input frozen |
 //! | [`coupling`] | norms between layers and the share Φ that blocks leave out |
 //! | [`geometry`] | the same between the results of functional blocks, in activation space |
 //! | [`layerwise`] | all of it for every layer at one point |
@@ -15,19 +18,22 @@
 //! | [`estimators`], [`student`] | traces and diagonals beyond Hutchinson's; intervals from few samples |
 //! | [`verify`](mod@verify) | the user's own network, checked at run time |
 //!
-//! Only `operator`, `kronecker`, `gram`, `coupling`, `geometry`, `layerwise` and `verify` know what a network is.
+//! Only `curvature`, `operator`, `fisher`, `kronecker`, `gram`, `coupling`, `geometry`, `layerwise`, `local` and `verify` know what a network is.
 
 pub mod block;
 pub mod coupling;
+pub mod curvature;
 pub mod density;
 pub mod estimate;
 pub mod estimators;
+pub mod fisher;
 pub mod geometry;
 pub mod gram;
 pub mod heterogeneity;
 pub mod hutchinson;
 pub mod kronecker;
 pub mod layerwise;
+pub mod local;
 pub mod metrics;
 pub mod operator;
 pub mod slq;

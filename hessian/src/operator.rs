@@ -3,10 +3,10 @@
 use std::ops::Range;
 use std::sync::Mutex;
 
-use eigenlens_autodiff::{Graph, NodeId, Plan, PlanError};
+use eigenlens_autodiff::{Curvature, Graph, NodeId, Plan, PlanError};
 use eigenlens_linalg::{LinearOperator, Real};
 use eigenlens_nets::objective::Kind;
-use eigenlens_nets::{Objective, Part};
+use eigenlens_nets::{Model, Objective, Part};
 
 /// A block B = ∂²L/∂θ_to∂θ_from of the Hessian or of the Gauss–Newton matrix, known by its products.
 ///
@@ -26,18 +26,18 @@ pub struct Block<'o, 'm, T: Real> {
 
 /// Vectors of the size of the tensors that a part lies in.
 #[derive(Debug, Default)]
-struct Buffers {
-    from: Vec<f64>,
-    to: Vec<f64>,
+pub(crate) struct Buffers {
+    pub from: Vec<f64>,
+    pub to: Vec<f64>,
 }
 
 /// Entries of the vector that holds some tensors one after the other.
 #[derive(Debug)]
-struct Cut {
+pub(crate) struct Cut {
     /// Length of that vector.
-    width: usize,
+    pub width: usize,
     /// Number of entries taken.
-    len: usize,
+    pub len: usize,
     /// Which, in its places; empty for all of them.
     ranges: Vec<Range<usize>>,
 }
@@ -47,12 +47,12 @@ impl Cut {
         Cut { width, len: width, ranges: Vec::new() }
     }
 
-    fn is_all(&self) -> bool {
+    pub fn is_all(&self) -> bool {
         self.len == self.width
     }
 
     /// The nodes that a part touches, and the part of them that it is.
-    fn new<T: Real>(graph: &Graph<T>, part: &Part) -> (Vec<NodeId>, Self) {
+    pub fn new<T: Real>(graph: &Graph<T>, part: &Part) -> (Vec<NodeId>, Self) {
         let (mut nodes, mut ranges, mut width) = (Vec::new(), Vec::new(), 0);
         for &node in graph.params() {
             let tensor = graph.param_range(node);
@@ -72,7 +72,7 @@ impl Cut {
     }
 
     /// Columns of the part into columns of the tensors, with zeros around.
-    fn embed(&self, x: &[f64], out: &mut [f64]) {
+    pub fn embed(&self, x: &[f64], out: &mut [f64]) {
         out.fill(0.0);
         for (mut x, out) in x.chunks_exact(self.len).zip(out.chunks_exact_mut(self.width)) {
             for range in &self.ranges {
@@ -84,7 +84,7 @@ impl Cut {
     }
 
     /// Columns of the part from columns of the tensors.
-    fn gather(&self, y: &[f64], out: &mut [f64]) {
+    pub fn gather(&self, y: &[f64], out: &mut [f64]) {
         for (y, mut out) in y.chunks_exact(self.width).zip(out.chunks_exact_mut(self.len)) {
             for range in &self.ranges {
                 let (own, rest) = out.split_at_mut(range.len());
@@ -161,6 +161,12 @@ impl<'o, 'm, T: Real> Block<'o, 'm, T> {
         Self::between(objective, params, params, kind).expect(PERTURBED)
     }
 
+    /// Whether the block is zero by structure, whatever the weights and the data: no op between its parameters has a second
+    /// derivative that takes part, and no penalty belongs to the curvature.
+    pub fn vanishes(&self) -> bool {
+        plan_vanishes(self.objective.model(), &self.plan)
+    }
+
     /// (rows, columns).
     pub fn shape(&self) -> (usize, usize) {
         (self.to.len, self.from.len)
@@ -202,6 +208,19 @@ impl<'o, 'm, T: Real> Block<'o, 'm, T> {
     }
 }
 
+/// [`Block::vanishes`] of a plan.
+fn plan_vanishes<T: Real>(model: &Model<T>, plan: &Plan) -> bool {
+    let tensor = matches!(plan.curvature(), Curvature::Tensor { .. });
+    plan.bending().next().is_none() && (tensor || model.penalized().is_empty())
+}
+
+/// [`Block::vanishes`] of the diagonal block of a part.
+pub(crate) fn vanishes<T: Real>(model: &Model<T>, part: &Part, kind: Kind) -> bool {
+    let (nodes, _) = Cut::new(model.graph(), part);
+    let plan = Plan::new(model.graph(), &nodes, &[], &nodes, kind.of(model.logits())).expect(PERTURBED);
+    plan_vanishes(model, &plan)
+}
+
 const PERTURBED: &str = "parameters can always be perturbed";
 
 impl<T: Real> LinearOperator for Block<'_, '_, T> {
@@ -226,49 +245,8 @@ impl<T: Real> LinearOperator for Block<'_, '_, T> {
 
 /// Columns taken through a sweep at once: more for small blocks, whose overhead they share; few for large ones, whose
 /// columns would leave the cache.
-fn lanes_for(parameters: usize) -> usize {
+pub(crate) fn lanes_for(parameters: usize) -> usize {
     ((1 << 20) / parameters.max(1)).clamp(1, 16)
-}
-
-/// A linear combination Σ c_i A_i, damped or shifted by s: x ↦ Σ c_i A_i x + s x.
-pub struct Combination<'a> {
-    terms: Vec<(f64, &'a dyn LinearOperator)>,
-    shift: f64,
-    buffer: Mutex<Vec<f64>>,
-}
-
-impl<'a> Combination<'a> {
-    /// Σ c_i A_i + shift · I.
-    ///
-    /// # Panics
-    /// If there are no terms or their dimensions differ.
-    #[track_caller]
-    pub fn new(terms: Vec<(f64, &'a dyn LinearOperator)>, shift: f64) -> Self {
-        assert!(!terms.is_empty(), "a combination of no operators has no dimension");
-        let n = terms[0].1.dim();
-        assert!(terms.iter().all(|(_, a)| a.dim() == n), "operators of different dimensions");
-        Combination { terms, shift, buffer: Mutex::new(Vec::new()) }
-    }
-}
-
-impl LinearOperator for Combination<'_> {
-    fn dim(&self) -> usize {
-        self.terms[0].1.dim()
-    }
-
-    fn apply(&self, k: usize, x: &[f64], y: &mut [f64]) {
-        y.iter_mut().zip(x).for_each(|(y, x)| *y = self.shift * x);
-        let mut buffer = self.buffer.lock().expect("no product panicked");
-        buffer.resize(y.len(), 0.0);
-        for (c, a) in &self.terms {
-            a.apply(k, x, &mut buffer);
-            y.iter_mut().zip(buffer.iter()).for_each(|(y, b)| *y += c * b);
-        }
-    }
-
-    fn lanes(&self) -> usize {
-        self.terms.iter().map(|(_, a)| a.lanes()).min().unwrap_or(1)
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,10 @@
-//! Real symmetric operators that are known only through their products.
+//! Real symmetric operators that are known only through their products, and what can be made of them.
+
+mod combination;
+mod matrix_free;
+
+pub use combination::Combination;
+pub use matrix_free::MatrixFree;
 
 /// A real symmetric operator A of dimension n, applied to k columns at once.
 ///

@@ -76,6 +76,14 @@ pub fn gaussian(seed: u64, index: u64, out: &mut [f64]) {
     }
 }
 
+/// Fills `out` with independent numbers, uniform in [0, 1): multiples of 2⁻⁵³.
+pub fn uniform(seed: u64, index: u64, out: &mut [f64]) {
+    let mut rng = generator(seed, index);
+    for x in out {
+        *x = (rng.next_u64() >> 11) as f64 * (f64::EPSILON / 2.0);
+    }
+}
+
 /// Fills `out` with a vector that is uniform on the unit sphere (a normalised Gaussian: Muller 1959).
 pub fn sphere(seed: u64, index: u64, out: &mut [f64]) {
     gaussian(seed, index, out);
@@ -146,6 +154,22 @@ mod tests {
             assert!(mean.abs() < five, "{d:?}: {mean}");
             assert!((square - 1.0).abs() < five * 2f64.sqrt(), "{d:?}: {square}");
         }
+    }
+
+    /// Mean ½ and variance 1/12, within five standard errors; the longer list begins with the shorter.
+    #[test]
+    fn uniform_numbers_fill_the_interval_evenly() {
+        let n = 100_000;
+        let (mut x, mut y) = (vec![0.0; n], vec![0.0; 10]);
+        uniform(11, 4, &mut x);
+        uniform(11, 4, &mut y);
+        assert_eq!(x[..10], y);
+        assert!(x.iter().all(|x| (0.0..1.0).contains(x)));
+        let mean = x.iter().sum::<f64>() / n as f64;
+        let variance = x.iter().map(|x| (x - 0.5).powi(2)).sum::<f64>() / n as f64;
+        let root = (n as f64).sqrt();
+        assert!((mean - 0.5).abs() < 5.0 / 12f64.sqrt() / root, "{mean}");
+        assert!((variance - 1.0 / 12.0).abs() < 5.0 / 180f64.sqrt() / root, "{variance}");
     }
 
     /// Neighbouring streams must not be correlated: the inner product of two probes is 0 ± √N.

@@ -4,9 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use eigenlens_autodiff::family::Elementwise;
-use eigenlens_autodiff::op::Op;
+use eigenlens_autodiff::op::{Cx, Op, Primal};
 use eigenlens_autodiff::ops;
-use eigenlens_linalg::Real;
+use eigenlens_linalg::{Par, Real};
 
 use crate::init::{Fan, Init};
 use crate::options::{OptionError, in_range, quoted};
@@ -141,6 +141,20 @@ impl Activation {
             Activation::Exp => Box::new(Elementwise(ops::Exp)),
             Activation::Identity => return None,
         })
+    }
+
+    /// f(x), f′(x) and f″(x) of every entry, by the op.
+    pub fn derivatives<T: Real>(&self, x: &[T]) -> [Vec<T>; 3] {
+        let n = x.len();
+        let Some(op) = self.op::<T>() else { return [x.to_vec(), vec![T::ONE; n], vec![T::ZERO; n]] };
+        let cx = Cx { batch: n, par: Par::Seq };
+        let [mut y, mut slope] = [vec![T::ZERO; n], vec![T::ZERO; op.saved_len(&[n], n)]];
+        op.eval(&cx, &[x], &mut y, &mut slope);
+        let mut curvature = vec![T::ZERO; op.bent_len(&[n], n)];
+        op.bend(&cx, Primal { x: &[x], y: &y, saved: &slope }, &vec![T::ONE; n], &mut curvature);
+        // Where f″ is zero throughout, nothing is kept.
+        curvature.resize(n, T::ZERO);
+        [y, slope, curvature]
     }
 
     fn number(&self) -> Option<f64> {

@@ -6,11 +6,13 @@ use eigenlens_autodiff::{Function, Graph, GraphError, NodeId};
 use eigenlens_linalg::Real;
 use thiserror::Error;
 
+pub use self::cut::{CutBlock, Head};
 pub use self::functional::Functional;
 use crate::init::{Init, Stream};
 pub use crate::spec::{LayerKind, LayerSpec, Loss, ModelSpec, Penalty, Scope, Statistics, Weighting, Window};
 
 mod build;
+mod cut;
 mod functional;
 
 use build::Builder;
@@ -234,6 +236,7 @@ pub struct Model<T: Real> {
     input: NodeId,
     target: NodeId,
     logits: NodeId,
+    head: Option<Head>,
 }
 
 impl<T: Real> Model<T> {
@@ -275,6 +278,7 @@ impl<T: Real> Model<T> {
             input: built.input,
             target: built.target,
             logits: built.logits,
+            head: None,
         })
     }
 

@@ -6,13 +6,17 @@
 use std::ops::Range;
 use std::sync::Mutex;
 
-use eigenlens_autodiff::{At, Buffers, Curvature, Exchange, Linearization, NodeId, Order, Plan, PlanError, Workspace};
+use eigenlens_autodiff::{At, Buffers, Curvature, Linearization, NodeId, Order, Plan, PlanError, Workspace};
 use eigenlens_linalg::{Par, Real, Write};
 use rayon::prelude::*;
 use thiserror::Error;
 
 use crate::data::{Dataset, Targets};
-use crate::model::{Loss, Model};
+use crate::model::{CutBlock, Loss, Model};
+
+mod products;
+
+use products::{add_groups, fit_params};
 
 /// Samples as a network takes them: inputs and targets, row-major, in f64.
 #[derive(Clone, Debug, PartialEq)]
@@ -327,6 +331,34 @@ impl<'m, T: Real> Objective<'m, T> {
         Ok(objective)
     }
 
+    /// The mean of φ over the samples, for a block cut out of this one's network whose data are what the block reads here:
+    /// the same shards, with the same weights. To be linearized at [`CutBlock::theta`].
+    pub fn of_block<'c>(&self, cut: &'c CutBlock<T>) -> Objective<'c, T> {
+        let model = cut.model();
+        let coupled = model.graph().mixes_samples();
+        let shard = |lin: &Linearization<T>| {
+            let par = if coupled { Par::rayon(0) } else { Par::Seq };
+            let mut here = Linearization::new(model.function(), lin.batch(), Order::Second, par);
+            cut.given.iter().for_each(|&(there, node)| here.input_mut(node).copy_from_slice(lin.value(there)));
+            here
+        };
+        let products = self.products.lock().expect("no product panicked");
+        let group = |g: &Group<T>| Group { shards: g.shards.clone(), workspace: Workspace::new(), out: Vec::new() };
+        let groups = products.groups.iter().map(group).collect();
+        Objective {
+            model,
+            theta: vec![T::ZERO; model.len()],
+            shards: self.shards.iter().map(shard).collect(),
+            weights: self.weights.clone(),
+            order: Order::Second,
+            n: self.n,
+            loss: f64::NAN,
+            gradient: Vec::new(),
+            penalized: Vec::new(),
+            products: Mutex::new(Products { directions: Vec::new(), groups }),
+        }
+    }
+
     /// Sets the running averages that the network reads, one list for each of [`Model::buffers`]; before linearizing.
     ///
     /// # Panics
@@ -463,142 +495,7 @@ impl<'m, T: Real> Objective<'m, T> {
     /// # Errors
     /// See [`PlanError`].
     pub fn plan(&self, seeds: &[NodeId], targets: &[NodeId], kind: Kind) -> Result<Plan, PlanError> {
-        let curvature = match kind {
-            Kind::Hessian => Curvature::Hessian,
-            Kind::GaussNewton => Curvature::GaussNewton { head: self.model.logits() },
-        };
-        Plan::new(self.model.graph(), seeds, &[], targets, curvature)
-    }
-
-    /// Applies a plan between parameters to K columns: y ← B x.
-    ///
-    /// A column of x is the plan's seed parameters one after the other, a column of y its targets; columns are contiguous.
-    /// The penalty is included. Shards are added up in f64.
-    ///
-    /// # Panics
-    /// If the lengths don't fit, or nothing was linearized with [`Order::Second`].
-    #[track_caller]
-    pub fn product(&self, plan: &Plan, lanes: usize, x: &[f64], y: &mut [f64]) {
-        let model = self.model;
-        let (rows_in, rows_out) = (self.width(plan.seeds()), self.width(plan.targets()));
-        assert_eq!(
-            (x.len(), y.len()),
-            (lanes * rows_in, lanes * rows_out),
-            "{lanes} columns of {rows_in} and {rows_out}"
-        );
-        let parallel = self.parallel(lanes);
-        let mut products = self.products.lock().expect("no product panicked");
-        let Products { directions, groups } = &mut *products;
-        fit_params(model, directions, plan.seeds(), lanes);
-        let mut at = 0;
-        for &p in plan.seeds() {
-            let len = model.graph().shape(p).size();
-            for (k, lane) in directions[p.index()].chunks_exact_mut(len.max(1)).enumerate() {
-                copy(&x[k * rows_in + at..][..len], lane);
-            }
-            at += len;
-        }
-        let directions = &*directions;
-        let run = |group: &mut Group<T>| {
-            fit_params(model, &mut group.out, plan.targets(), lanes);
-            for (i, lin) in self.shards[group.shards.clone()].iter().enumerate() {
-                let window = self.lane_window(lin.batch());
-                for first in (0..lanes).step_by(window) {
-                    group.workspace.fit(model.function(), plan, lin.batch(), window.min(lanes - first));
-                    let io = Exchange { directions, out: &mut group.out, write: Write::add_if(i > 0), first };
-                    lin.product(self.at(), plan, &mut group.workspace, io);
-                }
-            }
-        };
-        if parallel {
-            groups.par_iter_mut().for_each(run);
-        } else {
-            groups.iter_mut().for_each(run);
-        }
-        add_groups(model, plan.targets(), lanes, groups, y, parallel);
-        self.add_penalty(plan, lanes, x, y);
-    }
-
-    fn width(&self, params: &[NodeId]) -> usize {
-        params.iter().map(|&p| self.model.graph().shape(p).size()).sum()
-    }
-
-    fn add_penalty(&self, plan: &Plan, lanes: usize, x: &[f64], y: &mut [f64]) {
-        let graph = self.model.graph();
-        let (rows_in, rows_out) = (self.width(plan.seeds()), self.width(plan.targets()));
-        for (range, lambda) in &self.penalized {
-            let place = |list: &[NodeId]| {
-                let mut at = 0;
-                list.iter().find_map(|&p| {
-                    let found = (graph.param_range(p) == *range).then_some(at);
-                    at += graph.shape(p).size();
-                    found
-                })
-            };
-            if let (Some(from), Some(to)) = (place(plan.seeds()), place(plan.targets())) {
-                for k in 0..lanes {
-                    let x = &x[k * rows_in + from..][..range.len()];
-                    let y = &mut y[k * rows_out + to..][..range.len()];
-                    y.iter_mut().zip(x).for_each(|(y, x)| *y += lambda * x);
-                }
-            }
-        }
-    }
-
-    /// Sweeps a plan between activations over all shards, in order within each group and groups in parallel.
-    ///
-    /// For each shard `fill` puts tangents into the workspace before, `read` takes what it needs after and returns it;
-    /// the results come in the order of the shards.
-    pub fn sweep_activations<R: Send>(
-        &self,
-        plan: &Plan,
-        lanes: usize,
-        fill: impl Fn(usize, &mut Workspace<T>) + Sync,
-        read: impl Fn(usize, &Workspace<T>) -> R + Sync,
-    ) -> Vec<R> {
-        let mut lists: Vec<Vec<R>> = (0..self.groups()).map(|_| Vec::new()).collect();
-        self.fold_activations(plan, lanes, &mut lists, fill, |s, ws, list| list.push(read(s, ws)));
-        lists.into_iter().flatten().collect()
-    }
-
-    /// Groups of shards, each of which is added up by itself.
-    pub fn groups(&self) -> usize {
-        self.products.lock().expect("no product panicked").groups.len()
-    }
-
-    /// As [`Objective::sweep_activations`], but `read` adds to the state of the shard's group instead of returning.
-    ///
-    /// # Panics
-    /// If there isn't one state for each of the [`Objective::groups`].
-    #[track_caller]
-    pub fn fold_activations<A: Send>(
-        &self,
-        plan: &Plan,
-        lanes: usize,
-        states: &mut [A],
-        fill: impl Fn(usize, &mut Workspace<T>) + Sync,
-        read: impl Fn(usize, &Workspace<T>, &mut A) + Sync,
-    ) {
-        let model = self.model;
-        let mut products = self.products.lock().expect("no product panicked");
-        assert_eq!(states.len(), products.groups.len(), "one state for each group of shards");
-        let run = |(group, state): (&mut Group<T>, &mut A)| {
-            let none = Vec::new();
-            for s in group.shards.clone() {
-                let lin = &self.shards[s];
-                group.workspace.fit(model.function(), plan, lin.batch(), lanes);
-                fill(s, &mut group.workspace);
-                fit_params(model, &mut group.out, plan.targets(), lanes);
-                let io = Exchange { directions: &none, out: &mut group.out, write: Write::Set, first: 0 };
-                lin.product(self.at(), plan, &mut group.workspace, io);
-                read(s, &group.workspace, state);
-            }
-        };
-        if self.parallel(lanes) {
-            products.groups.par_iter_mut().zip(states).for_each(run);
-        } else {
-            products.groups.iter_mut().zip(states).for_each(run);
-        }
+        Plan::new(self.model.graph(), seeds, &[], targets, kind.of(self.model.logits()))
     }
 }
 
@@ -609,54 +506,29 @@ pub enum Kind {
     Hessian,
     /// G = (1/N) Σ Jᵀ (∂²ℓ/∂o²) J, o the network's output.
     GaussNewton,
+    /// T = H − G = (1/N) Σ Σ_c (∂ℓ/∂o_c) ∂²o_c/∂θ²: what the network itself curves.
+    Tensor,
+}
+
+impl Kind {
+    /// The second derivatives that it includes, of a network whose output is this node.
+    pub fn of(self, head: NodeId) -> Curvature {
+        match self {
+            Kind::Hessian => Curvature::Hessian,
+            Kind::GaussNewton => Curvature::GaussNewton { head },
+            Kind::Tensor => Curvature::Tensor { head },
+        }
+    }
+
+    /// Whether the second derivative of the penalty belongs to it; for T = H − G it cancels.
+    pub fn has_penalty(self) -> bool {
+        self != Kind::Tensor
+    }
 }
 
 fn copy<T: Real>(from: &[f64], to: &mut [T]) {
     debug_assert_eq!(from.len(), to.len());
     to.iter_mut().zip(from).for_each(|(t, &f)| *t = T::from_f64(f));
-}
-
-fn fit_params<T: Real>(model: &Model<T>, buffers: &mut Buffers<T>, params: &[NodeId], lanes: usize) {
-    buffers.resize_with(model.graph().len(), Vec::new);
-    for &p in params {
-        buffers[p.index()].resize(lanes * model.graph().shape(p).size(), T::ZERO);
-    }
-}
-
-/// y ← Σ_groups out, in the order of the groups and in f64; lanes of one parameter are contiguous in `out`.
-fn add_groups<T: Real>(
-    model: &Model<T>,
-    params: &[NodeId],
-    lanes: usize,
-    groups: &[Group<T>],
-    y: &mut [f64],
-    parallel: bool,
-) {
-    const PIECE: usize = 1 << 14;
-    let rows = y.len() / lanes.max(1);
-    for (k, mut column) in y.chunks_exact_mut(rows.max(1)).enumerate() {
-        for &p in params {
-            let len = model.graph().shape(p).size();
-            let (part, rest) = column.split_at_mut(len);
-            column = rest;
-            let add = |(i, part): (usize, &mut [f64])| {
-                let range = k * len + i * PIECE..k * len + i * PIECE + part.len();
-                for (g, group) in groups.iter().enumerate() {
-                    let out = part.iter_mut().zip(&group.out[p.index()][range.clone()]);
-                    if g == 0 {
-                        out.for_each(|(y, x)| *y = x.to_f64());
-                    } else {
-                        out.for_each(|(y, x)| *y += x.to_f64());
-                    }
-                }
-            };
-            if parallel && len > 2 * PIECE {
-                part.par_chunks_mut(PIECE).enumerate().for_each(add);
-            } else {
-                part.chunks_mut(PIECE).enumerate().for_each(add);
-            }
-        }
-    }
 }
 
 /// Samples per shard: as many as keep a shard's values near the cache, but enough rows for the products to be efficient.

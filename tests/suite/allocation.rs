@@ -3,7 +3,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use eigenlens_hessian::fisher::{Fisher, Moment};
 use eigenlens_hessian::operator::Block;
+use eigenlens_linalg::LinearOperator;
 use eigenlens_linalg::probes::Distribution;
 use eigenlens_nets::objective::{Cut, Kind};
 use eigenlens_nets::{Activation, Grouping, Loss};
@@ -137,6 +139,24 @@ fn products_of_parts_of_tensors_allocate_nothing_after_the_first() {
                 let (x, mut y) = (vec![1.0; lanes * part.len()], vec![0.0; lanes * part.len()]);
                 block.multiply(lanes, &x, &mut y);
                 assert_eq!(allocations(|| block.multiply(lanes, &x, &mut y)), 0, "{}, {lanes} lanes", part.name);
+            }
+        }
+    });
+}
+
+#[test]
+fn products_with_moments_of_gradients_allocate_nothing_after_the_first() {
+    alone(|| {
+        let net = net(Activation::Tanh, Loss::CrossEntropy);
+        let (model, samples) = (net.model::<f64>(), net.samples());
+        let objective = linearized(&model, &samples, &net.theta(), net.cut);
+        let (layer, neuron) = (&model.layer_blocks()[1], &model.blocks(&Grouping::Neuron).unwrap()[3]);
+        for (part, moment) in [(layer, Moment::Centred), (neuron, Moment::Drawn { seed: 1, draws: 2 })] {
+            let fisher = Fisher::new(&objective, part, moment).unwrap();
+            for lanes in [1, 8] {
+                let (x, mut y) = (vec![1.0; lanes * part.len()], vec![0.0; lanes * part.len()]);
+                fisher.apply(lanes, &x, &mut y);
+                assert_eq!(allocations(|| fisher.apply(lanes, &x, &mut y)), 0, "{}, {lanes} lanes", part.name);
             }
         }
     });

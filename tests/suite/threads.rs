@@ -2,6 +2,7 @@
 
 use eigenlens_hessian::block::BlockOptions;
 use eigenlens_hessian::coupling::{CouplingOptions, coupling};
+use eigenlens_hessian::curvature::Curvature;
 use eigenlens_hessian::hutchinson::{HutchinsonOptions, hutchinson};
 use eigenlens_hessian::kronecker::{assemble, output_curvature};
 use eigenlens_hessian::layerwise::{LayerwiseOptions, layerwise};
@@ -50,6 +51,24 @@ fn on<T: Real, R: std::fmt::Debug + Send>(net: &Net, f: impl Fn(&Objective<'_, T
 fn loss_and_gradient() {
     on::<f64, _>(&net(), |o| (o.loss(), o.gradient().to_vec()));
     on::<f32, _>(&net(), |o| (o.loss(), o.gradient().to_vec()));
+}
+
+#[test]
+fn every_curvature() {
+    // The first layer has 1,240 parameters: more than samples, so that gradients have a Gram matrix; the others are dense.
+    let options = BlockOptions {
+        exact_max: 700,
+        top: 2,
+        slq: SlqOptions { probes: 2, steps: 8, ..SlqOptions::default() },
+        ..BlockOptions::default()
+    };
+    for name in Curvature::NAMES {
+        let curvature = Curvature::of_name(name).unwrap();
+        on::<f64, _>(&net(), |o| {
+            let parts = o.model().layer_blocks();
+            [&parts[0], &parts[2]].map(|part| curvature.block(o, part, 5, &options).unwrap())
+        });
+    }
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod global_avg_pool2d;
 mod group_norm;
 mod layer_norm;
 mod leaky_relu;
+mod log_sum_exp;
 mod max_pool2d;
 mod mean_over;
 mod mse;
@@ -68,6 +69,7 @@ pub use global_avg_pool2d::GlobalAvgPool2d;
 pub use group_norm::GroupNorm;
 pub use layer_norm::LayerNorm;
 pub use leaky_relu::LeakyRelu;
+pub use log_sum_exp::LogSumExp;
 pub use max_pool2d::MaxPool2d;
 pub use mean_over::MeanOver;
 pub use mse::Mse;
@@ -256,6 +258,7 @@ pub fn cases<T: Real>() -> Vec<Case<T>> {
             op: || Box::new(Elementwise(LeakyRelu::default())),
             inputs: || one(Sample::AwayFromZero(0.2)),
         },
+        Case { name: "log-sum-exp", op: || Box::new(LogSumExp), inputs: || same(1, &[2, 3]) },
         Case {
             name: "max-pool2d",
             op: || Box::new(MaxPool2d::new([2, 4, 6], Window::square(2).stride(2))),

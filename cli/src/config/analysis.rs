@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use eigenlens_hessian::block::BlockOptions;
+use eigenlens_hessian::curvature::Curvature;
 use eigenlens_nets::Grouping;
 use eigenlens_nets::blocks::Group;
 
@@ -94,10 +95,30 @@ impl Blocks {
     }
 }
 
+/// A [`Curvature`] by its name.
+mod by_name {
+    use eigenlens_hessian::curvature::Curvature;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(curvature: &Curvature, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(curvature.name())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Curvature, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Curvature::of_name(&name).ok_or_else(|| D::Error::unknown_variant(&name, Curvature::NAMES))
+    }
+}
+
 /// Section `[spectra]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Spectra {
+    /// Which matrix is taken: the Hessian or a part of it, a second moment of gradients, or the local Hessian of each
+    /// functional block.
+    #[serde(with = "by_name")]
+    pub curvature: Curvature,
     /// What each block of the Hessian belongs to: a layer, a tensor, the network, a head, a neuron.
     pub blocks: Blocks,
     /// The blocks whose spectra are computed, by name, with `*` for any characters and `?` for one; absent: all.
@@ -154,6 +175,7 @@ impl Spectra {
 impl Default for Spectra {
     fn default() -> Self {
         Self {
+            curvature: Curvature::default(),
             blocks: Blocks::default(),
             only: Vec::new(),
             // Of 2,100 parameters all eigenvalues take about a second on one core; the hidden layers of 64-32-32-10 have

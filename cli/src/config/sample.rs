@@ -108,6 +108,7 @@ min_delta = 0.0
 count = 8
 epochs = [0, 1, 10]
 [spectra]
+curvature = "gauss-newton"
 part = "train"
 rows = 500
 exact_max = 2100

@@ -18,14 +18,16 @@ use std::time::Instant;
 
 use eigenlens_autodiff::Order;
 use eigenlens_hessian::block::{BlockOptions, Route};
+use eigenlens_hessian::curvature::Curvature;
 use eigenlens_hessian::geometry::{GeometryOptions, geometry};
-use eigenlens_hessian::layerwise::choose;
+use eigenlens_hessian::layerwise::Choice;
+use eigenlens_hessian::local::Local;
 use eigenlens_hessian::operator::Block;
 use eigenlens_linalg::{LinearOperator, Real, dense};
 use eigenlens_nets::objective::{Cut, Kind, Reduction};
 use eigenlens_nets::{Model, Objective, Part};
 
-use super::curvature::{Parts, between, block_options, parts};
+use super::curvature::{Parts, between, block_options, parts, refusal};
 use super::interlayer::results;
 use super::memory;
 use super::setup::{Setup, failure, setup};
@@ -68,27 +70,39 @@ fn plan_in<T: Real>(config: &Config, setup: &Setup, progress: &Progress) -> Resu
     let start = weights::start(config, &model)?;
     objective.set_buffers(&start.buffers);
     objective.linearize(&start.theta);
-    let order = |part: &Part| {
-        let choice = choose(&objective, part, Kind::Hessian, &options);
-        match choice.route {
-            Route::DenseKronecker | Route::DenseProducts => Some(part.len()),
-            Route::Gram => choice.gram.map(|g| g.order),
-            Route::Krylov => None,
-        }
+    let curvature = config.spectra.curvature;
+    let choice = |part| curvature.choose(&model, objective.samples(), part, &options).map_err(refusal);
+    let choices = parts.iter().map(choice).collect::<Result<Vec<_>>>()?;
+    let order = |(part, choice): (&Part, &Choice)| match choice.route {
+        Route::DenseKronecker | Route::DenseProducts => Some(part.len()),
+        Route::Gram => choice.gram.map(|g| g.order),
+        Route::Krylov | Route::Zero => None,
     };
-    let largest = parts.iter().filter_map(order).max();
+    let largest = parts.iter().zip(&choices).filter_map(order).max();
     let eigen_rate = eigenvalue_rate(largest.unwrap_or(TRIAL_ORDER).clamp(64, TRIAL_ORDER));
     let (mut layers, mut phi_seconds, mut phi_products) = (Vec::new(), 0.0, 0);
     let phi = between(config, all.len());
     let network = Part::network(&model);
-    for part in &parts {
-        layers.push(planned(&objective, part, &options, eigen_rate, snapshots.len()));
+    for (part, choice) in parts.iter().zip(&choices) {
+        let count = snapshots.len();
+        layers.push(match curvature {
+            Curvature::Local(head) => {
+                let local = Local::new(&model, part, head).map_err(|e| refusal(e.into()))?;
+                let own = (&local.objective(&objective), local.part(), Kind::Hessian);
+                planned(own, choice, &options, eigen_rate, count)
+            }
+            // A moment of gradients costs as much as a Gauss–Newton product.
+            other => {
+                let kind = other.kind().unwrap_or(Kind::GaussNewton);
+                planned((&objective, part, kind), choice, &options, eigen_rate, count)
+            }
+        });
         phase.advance(1, &part.name);
     }
-    for part in &all {
+    for (part, kind) in all.iter().flat_map(|part| curvature.kind().map(|kind| (part, kind))) {
         let columns = phi.columns(part.len(), model.len());
         if columns > 0 {
-            let block = Block::between_parts(&objective, part, &network, Kind::Hessian);
+            let block = Block::between_parts(&objective, part, &network, kind);
             phi_products += columns;
             phi_seconds += columns as f64 * several(&block, columns);
         }
@@ -123,19 +137,19 @@ fn between_results<T: Real>(config: &Config, objective: &Objective<'_, T>, snaps
 }
 
 fn planned<T: Real>(
-    objective: &Objective<'_, T>,
-    part: &Part,
+    (objective, part, kind): (&Objective<'_, T>, &Part, Kind),
+    choice: &Choice,
     options: &BlockOptions,
     eigen_rate: f64,
     snapshots: usize,
 ) -> PlannedLayer {
-    let choice = choose(objective, part, Kind::Hessian, options);
     let p = part.len() as f64;
-    let block = Block::part(objective, part, Kind::Hessian);
+    let block = Block::part(objective, part, kind);
     let per_product = 2.0 * choice.estimate.products / p;
     // The eigenvalues of a dense block take about 4/3 p³ operations.
     let eigenvalues = 4.0 / 3.0 * p.powi(3);
     let (flops, bytes, seconds) = match choice.route {
+        Route::Zero => (0.0, 0.0, 0.0),
         Route::DenseKronecker => {
             let assembly = 2.0 * choice.estimate.kronecker;
             let rate = per_product / several(&block, part.len());

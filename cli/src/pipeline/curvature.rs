@@ -6,14 +6,14 @@ use std::time::Instant;
 use eigenlens_autodiff::Order;
 use eigenlens_hessian::block::{BlockOptions, BlockReport};
 use eigenlens_hessian::coupling::{CouplingOptions, coupling};
+use eigenlens_hessian::curvature::CurvatureError;
 use eigenlens_hessian::estimate::{Quantity, Uncertainty};
-use eigenlens_hessian::layerwise::block;
 use eigenlens_hessian::slq::SlqOptions;
 use eigenlens_hessian::spectrum::Spectrum;
 use eigenlens_linalg::Real;
 use eigenlens_nets::blocks::select;
 use eigenlens_nets::model::State;
-use eigenlens_nets::objective::{Cut, Kind, Reduction};
+use eigenlens_nets::objective::{Cut, Reduction};
 use eigenlens_nets::{Model, Objective, Part};
 
 use super::interlayer::at_point;
@@ -115,7 +115,8 @@ pub fn analyse<T: Real>(
     let options = block_options(config);
     let Parts { all, chosen: parts } = parts(config, &model)?;
     let between = between(config, all.len());
-    let with_phi = between.probes > 0 || model.len() <= between.exact_max;
+    let curvature = config.spectra.curvature;
+    let phi_kind = curvature.kind().filter(|_| between.probes > 0 || model.len() <= between.exact_max);
     let enabled = config.interlayer.enabled;
     let phase = progress.phase("curvature", (snapshots.len() * (parts.len() + 1 + usize::from(enabled))) as u64);
     let of_all = Origin::new(config)
@@ -141,8 +142,9 @@ pub fn analyse<T: Real>(
                 }
                 None => {
                     let since = Instant::now();
-                    let report = block(point.objective(), of, Kind::Hessian, &options)
-                        .map_err(|e| at(failure(e), index, kept))?;
+                    let report = curvature
+                        .block(point.objective(), of, config.seed, &options)
+                        .map_err(|e| at(refusal(e), index, kept))?;
                     let spectrum = spectrum(&report.spectrum);
                     let result = layer_result(of, &report, &spectrum, &file, since.elapsed().as_secs_f64());
                     directory.keep(&part, &origin, &result, Some((&file, &spectrum.to_npz())))?;
@@ -154,11 +156,11 @@ pub fn analyse<T: Real>(
             phase.advance(1, &format!("epoch {} {}", kept.epoch, of.name));
         }
         let (part, of_pairs) = (format!("{index:03}-between"), origin.text("between blocks"));
-        let between = match with_phi.then(|| directory.kept::<Between>(&part, &of_pairs, None)) {
+        let between = match phi_kind.map(|kind| (kind, directory.kept::<Between>(&part, &of_pairs, None))) {
             None => None,
-            Some(Some(between)) => Some(between),
-            Some(None) => {
-                let found = coupling(point.objective(), &all, Kind::Hessian, &between);
+            Some((_, Some(between))) => Some(between),
+            Some((kind, None)) => {
+                let found = coupling(point.objective(), &all, kind, &between);
                 let found = pairs::between(&found, measured(&found.phi));
                 directory.keep(&part, &of_pairs, &found, None)?;
                 Some(found)
@@ -208,6 +210,20 @@ pub fn analyse<T: Real>(
 /// A failure with the snapshot at which it arose.
 fn at(failure: Failure, index: usize, kept: &Kept) -> Failure {
     failure.at(format!("snapshot {index}, epoch {}", kept.epoch))
+}
+
+/// Why a part has no such curvature, with what there is.
+pub fn refusal(error: CurvatureError) -> Failure {
+    match error {
+        CurvatureError::Local(error) => {
+            let text = error.to_string();
+            Failure::new(text.split("; ").next().unwrap_or(&text)).hint(
+                "take parts of single blocks: spectra.blocks = \"layer\", \"tensor\" or \"neuron\", and spectra.only without \
+                 layers that are used twice",
+            )
+        }
+        other => failure(other),
+    }
 }
 
 fn measured(q: &Quantity) -> Measured {

@@ -2,12 +2,13 @@
 
 use eigenlens_autodiff::{Linearization, Order};
 use eigenlens_hessian::block::{BlockOptions, Route};
+use eigenlens_hessian::curvature::Curvature;
 use eigenlens_hessian::layerwise::Choice;
+use eigenlens_hessian::local::Local;
 use eigenlens_linalg::Real;
-use eigenlens_nets::objective::Kind;
 use eigenlens_nets::{Model, Part};
 
-use super::curvature::{Parts, between, block_options, parts};
+use super::curvature::{Parts, between, block_options, parts, refusal};
 use super::interlayer::results;
 use super::setup::{Setup, failure};
 use crate::config::{Config, Precision};
@@ -78,7 +79,7 @@ fn peak<T: Real>(config: &Config, setup: &Setup, budget: f64) -> Result<Peak> {
     }
     let Parts { all: parts, chosen } = parts(config, &model)?;
     for part in &chosen {
-        let (bytes, what, hint) = block::<T>(&model, part, samples, &options);
+        let (bytes, what, hint) = block::<T>(config, &model, part, samples, &options)?;
         if base + bytes > peak.bytes {
             peak = Peak { bytes: base + bytes, what: format!("{what} of `{}`", part.name), hint };
         }
@@ -86,7 +87,8 @@ fn peak<T: Real>(config: &Config, setup: &Setup, budget: f64) -> Result<Peak> {
     // Of small networks one column after the other; else all probes of a block, and what they give for each pair.
     let coupling = between(config, parts.len());
     let (probes, pairs) = (coupling.probes as f64, (parts.len() as f64).powi(2));
-    let columns = if model.len() <= coupling.exact_max { 0.0 } else { 8.0 * probes * (2.0 * parameters + pairs) };
+    let none = config.spectra.curvature.kind().is_none() || model.len() <= coupling.exact_max;
+    let columns = if none { 0.0 } else { 8.0 * probes * (2.0 * parameters + pairs) };
     if base + columns > peak.bytes {
         let what = "the probes between blocks".to_string();
         peak = Peak { bytes: base + columns, what, hint: "lower spectra.coupling_probes".to_string() };
@@ -111,11 +113,21 @@ fn between_results<T: Real>(config: &Config, model: &Model<T>) -> f64 {
 }
 
 /// Bytes of one block's spectrum, what takes them, and what lowers them.
-fn block<T: Real>(model: &Model<T>, part: &Part, samples: usize, options: &BlockOptions) -> (f64, String, String) {
-    let p = part.len() as f64;
-    let Choice { route, estimate, gram } = Choice::of(model, samples, part, Kind::Hessian, options);
+///
+/// # Errors
+/// A part that has no such curvature.
+fn block<T: Real>(
+    config: &Config,
+    model: &Model<T>,
+    part: &Part,
+    samples: usize,
+    options: &BlockOptions,
+) -> Result<(f64, String, String)> {
+    let (p, curvature) = (part.len() as f64, config.spectra.curvature);
+    let Choice { route, estimate, gram } = curvature.choose(model, samples, part, options).map_err(refusal)?;
     let lower = "lower spectra.exact_max".to_string();
-    match route {
+    let (bytes, what, hint) = match route {
+        Route::Zero => (0.0, "nothing".to_string(), lower),
         // The eigenvalue solver works on a copy.
         Route::DenseKronecker => (estimate.bytes + 8.0 * p * p, "the exact spectrum".to_string(), lower),
         Route::DenseProducts => (2.0 * 8.0 * p * p, "the exact spectrum".to_string(), lower),
@@ -127,5 +139,15 @@ fn block<T: Real>(model: &Model<T>, part: &Part, samples: usize, options: &Block
             let basis = 8.0 * options.slq.probes as f64 * options.slq.steps as f64 * p;
             (basis, "the Lanczos basis".to_string(), "lower spectra.slq_steps or spectra.slq_probes".to_string())
         }
-    }
+    };
+    // What the curvature keeps beside the network: the block cut out of it, or a score for every sample.
+    let own = match curvature {
+        Curvature::Local(head) => {
+            let local = Local::new(model, part, head).map_err(|e| refusal(e.into()))?;
+            Linearization::<T>::bytes_for(local.model().function(), samples, Order::Second)
+        }
+        other if other.moment(config.seed).is_some() => 8.0 * (samples * model.outputs()) as f64,
+        _ => 0.0,
+    };
+    Ok((bytes + own, what, hint))
 }

@@ -101,6 +101,7 @@ fn into(
         validation: last.and_then(|s| s.validation),
         test: last.and_then(|s| s.test),
         training: course.training,
+        curvature: config.spectra.curvature.name().to_owned(),
         blocks: config.spectra.block().to_owned(),
         hessian_over: setup.analysis.1.clone(),
         snapshots,

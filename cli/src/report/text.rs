@@ -1,5 +1,7 @@
 //! The words and tables of the report.
 
+use eigenlens_hessian::curvature::Curvature;
+
 use super::Input;
 use super::charts::layer_label;
 use super::page::{definitions, escape, symbol};
@@ -49,18 +51,12 @@ pub fn head(input: &Input<'_>, title: &str) -> String {
         None => String::new(),
     };
     format!(
-        "<header>\n<h1>{}</h1>\n<p class=\"lead\">Hessian of {} {}, over {}</p>\n{failed}</header>\n\
+        "<header>\n<h1>{}</h1>\n<p class=\"lead\">{}, over {}</p>\n{failed}</header>\n\
          <ul class=\"facts\">\n{facts}</ul>\n",
         escape(title),
-        escape(&r.model.loss),
-        escape(&piecemeal(r)),
+        escape(&r.headline()),
         escape(&r.hessian_over),
     )
-}
-
-/// How the Hessian is cut up, as an adverb.
-fn piecemeal(r: &RunResult) -> String {
-    if r.blocks == "network" { "of the whole network".to_owned() } else { format!("{0} by {0}", r.blocks) }
 }
 
 fn quality(scores: &Scores) -> Option<(String, &'static str)> {
@@ -71,19 +67,66 @@ fn quality(scores: &Scores) -> Option<(String, &'static str)> {
     }
 }
 
+/// What a block of the curvature is.
+fn block(result: &RunResult) -> (&'static str, String) {
+    let of = &result.blocks;
+    match result.curvature() {
+        Curvature::Hessian => (
+            "Hessian block",
+            format!(
+                "The second derivatives of the loss by the parameters of one {of}, all others held fixed. Its eigenvalues \
+                 are the curvatures of the loss along its eigenvectors: large ones are sharp directions, those near 0 flat \
+                 ones, negative ones directions in which the loss curves down."
+            ),
+        ),
+        Curvature::GaussNewton => (
+            "Gauss–Newton block",
+            format!(
+                "The curvature of the loss by the parameters of one {of} as if the network were linear in them: what the \
+                 loss itself curves. No eigenvalue is negative."
+            ),
+        ),
+        Curvature::Tensor => (
+            "Tensor block",
+            format!(
+                "What the Gauss–Newton part leaves of the Hessian by the parameters of one {of}: the curvature of the \
+                 network itself, weighed by the errors that are left. It has no sign of its own."
+            ),
+        ),
+        Curvature::Fisher => (
+            "Fisher block",
+            format!(
+                "The mean of g gᵀ, g the gradient of one sample by the parameters of one {of}, with a label drawn from \
+                 the network itself. Over many drawings its mean is the Gauss–Newton block."
+            ),
+        ),
+        Curvature::EmpiricalFisher => (
+            "Empirical Fisher block",
+            format!(
+                "The mean of g gᵀ, g the gradient of one sample by the parameters of one {of}, with the given label. It \
+                 says where gradients point, and vanishes where all samples are fitted, whatever the curvature."
+            ),
+        ),
+        Curvature::GradientCovariance => (
+            "Covariance of the gradients",
+            format!("How the gradients of single samples by the parameters of one {of} scatter about their mean."),
+        ),
+        Curvature::Local(_) => (
+            "Local Hessian",
+            format!(
+                "The second derivatives of φ, a scalar of the result of a functional block (a layer and what follows it), \
+                 by the parameters of one {of}, with the block's input held fixed: the curvature of the block's own map, \
+                 whatever the loss and the layers above."
+            ),
+        ),
+    }
+}
+
 /// A short guide.
 pub fn how_to_read(result: &RunResult, tau: f64) -> String {
     let piecewise = ["relu", "leaky"].iter().any(|f| result.model.description.contains(f));
     let mut rows = vec![
-        (
-            "Hessian block",
-            format!(
-                "The second derivatives of the loss by the parameters of one {}, all others held fixed. Its eigenvalues \
-                 are the curvatures of the loss along its eigenvectors: large ones are sharp directions, those near 0 flat \
-                 ones, negative ones directions in which the loss curves down.",
-                result.blocks
-            ),
-        ),
+        block(result),
         (
             "Outliers",
             "A few large eigenvalues stand apart from a mass near 0. With C classes there are often about C or C − 1 of \
@@ -100,12 +143,6 @@ pub fn how_to_read(result: &RunResult, tau: f64) -> String {
                 .to_owned(),
         ),
         (
-            "Φ",
-            "The blocks say nothing about curvature between them. Of the sum of squares of all entries of the whole \
-             Hessian, Φ is the share that lies there; the pictures block by block show the rest."
-                .to_owned(),
-        ),
-        (
             "Zero",
             format!(
                 "Ranks, condition and counts take eigenvalues below τ = {} times the largest |λ| as zero.",
@@ -113,7 +150,15 @@ pub fn how_to_read(result: &RunResult, tau: f64) -> String {
             ),
         ),
     ];
-    if piecewise && result.blocks == "layer" {
+    if result.curvature().kind().is_some() {
+        rows.push((
+            "Φ",
+            "The blocks say nothing about curvature between them. Of the sum of squares of all entries of the whole \
+             Hessian, Φ is the share that lies there; the pictures block by block show the rest."
+                .to_owned(),
+        ));
+    }
+    if piecewise && result.blocks == "layer" && result.curvature() == Curvature::Hessian {
         rows.push((
             "Piecewise linear",
             "With ReLU-like activations and a convex loss every block is positive semi-definite, whatever the network has \

@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use eigenlens_hessian::curvature::Curvature;
+
 use crate::config::Task;
 use crate::error::{Failure, Result};
 
@@ -306,6 +308,9 @@ pub struct RunResult {
     /// Final scores on the test part, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<Scores>,
+    /// Which matrix the blocks are of, by the name of `spectra.curvature`.
+    #[serde(default = "hessian")]
+    pub curvature: String,
     /// What each block of the Hessian belongs to, in a word: `layer`, `tensor`, `network`, `head`, `neuron`, `group`.
     #[serde(default = "layer")]
     pub blocks: String,
@@ -316,6 +321,10 @@ pub struct RunResult {
     /// Whatever there is to say about the run, and which numbers were left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+fn hessian() -> String {
+    Curvature::Hessian.name().to_owned()
 }
 
 fn layer() -> String {
@@ -360,6 +369,26 @@ impl RunResult {
         }
         serde_json::from_value(value)
             .map_err(|e| Failure::new(format!("the result can't be read: {e}")).at(name).hint(again))
+    }
+
+    /// Which matrix the blocks are of; the Hessian if this version doesn't know the name.
+    pub fn curvature(&self) -> Curvature {
+        Curvature::of_name(&self.curvature).unwrap_or_default()
+    }
+
+    /// What the blocks are, in words: `Gauss–Newton matrix of cross-entropy layer by layer`.
+    pub fn headline(&self) -> String {
+        let title = self.curvature().title();
+        let of = match self.curvature() {
+            Curvature::Local(_) => String::new(),
+            _ => format!(" of {}", self.model.loss),
+        };
+        let cut = match self.blocks.as_str() {
+            "network" => "of the whole network".to_owned(),
+            block => format!("{block} by {block}"),
+        };
+        let (first, rest) = title.split_at(title.chars().next().map_or(0, char::len_utf8));
+        format!("{}{rest}{of} {cut}", first.to_uppercase())
     }
 
     /// The last snapshot.

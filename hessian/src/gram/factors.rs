@@ -38,8 +38,8 @@ pub struct Factors {
     buffers: Mutex<[Vec<f64>; 2]>,
 }
 
-/// Whether a layer's block is positive semidefinite by structure: it is a Gauss–Newton block, or no op between the layer's
-/// output and the network's has a second derivative that matters (the losses themselves are convex).
+/// Whether a layer's block is positive semidefinite by structure: it is a Gauss–Newton block, or a block of the Hessian and no
+/// op between the layer's output and the network's has a second derivative that matters (the losses themselves are convex).
 ///
 /// # Panics
 /// If there is no such layer.
@@ -50,7 +50,11 @@ pub fn is_convex<T: Real>(model: &Model<T>, index: usize, kind: Kind) -> bool {
         let plan = Plan::new(model.graph(), &node, &[], &node, curvature).expect("a layer's output can be perturbed");
         plan.bending().collect()
     };
-    kind == Kind::GaussNewton || bending(Curvature::Hessian) == bending(Curvature::GaussNewton { head: model.logits() })
+    match kind {
+        Kind::GaussNewton => true,
+        Kind::Hessian => bending(Curvature::Hessian) == bending(Curvature::GaussNewton { head: model.logits() }),
+        Kind::Tensor => false,
+    }
 }
 
 /// Whether the columns come from Jacobians of the network's output, M_n = J_nᵀ ℓ''_n J_n, rather than from M_n itself.
@@ -58,8 +62,11 @@ pub(super) fn by_jacobians(convex: bool, units: usize, outputs: usize) -> bool {
     convex && units > outputs
 }
 
-/// λ of the weights and of the biases of a layer.
-pub(super) fn penalty<T: Real>(model: &Model<T>, tile: &Tile) -> [f64; 2] {
+/// λ of the weights and of the biases of a layer, where the penalty belongs to the curvature.
+pub(super) fn penalty<T: Real>(model: &Model<T>, tile: &Tile, kind: Kind) -> [f64; 2] {
+    if !kind.has_penalty() {
+        return [0.0; 2];
+    }
     let (layer, penalized) = (&model.layers()[tile.layer], model.penalized());
     let at = |place: usize| {
         penalized.iter().filter(|(r, _)| r.contains(&place)).map(|(_, lambda)| lambda).fold(0.0, |a, l| a + l)
@@ -116,10 +123,10 @@ impl Factors {
                 .collect::<Result<_, _>>()?
         };
         let z = kronecker::inputs(objective, tile);
-        Ok(Self::from_columns(tile.clone(), tile.z_len(layer), penalty(model, tile), z, columns))
+        Ok(Self::from_columns(tile.clone(), tile.z_len(layer), penalty(model, tile, kind), z, columns))
     }
 
-    pub(super) fn from_columns(tile: Tile, d: usize, penalty: [f64; 2], z: Vec<f64>, columns: Vec<Columns>) -> Self {
+    pub(crate) fn from_columns(tile: Tile, d: usize, penalty: [f64; 2], z: Vec<f64>, columns: Vec<Columns>) -> Self {
         let mut factors = Factors {
             units: tile.units.len(),
             tile,
@@ -358,7 +365,7 @@ fn threads() -> Par {
 
 /// The columns of one sample: w M = Σ s u uᵀ.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Columns {
+pub(crate) struct Columns {
     /// One after the other.
     pub u: Vec<f64>,
     pub signs: Vec<f64>,

@@ -3,7 +3,7 @@
 use eigenlens_linalg::operator::to_dense;
 use eigenlens_nets::init::Init;
 use eigenlens_nets::spec::{Penalty, Scope};
-use eigenlens_nets::{Activation, Grouping, ModelSpec, Objective};
+use eigenlens_nets::{Activation, Grouping, Loss, ModelSpec, Objective};
 
 use super::factors::Columns;
 use super::*;
@@ -37,7 +37,7 @@ fn each(mut check: impl FnMut(&str, &Objective<'_, f64>, &Part, Kind, &Factors, 
         let objective = linearized(&model, &samples);
         for grouping in [Grouping::Layer, Grouping::Tensor, Grouping::Neuron] {
             for part in model.blocks(&grouping).unwrap() {
-                for kind in [Kind::Hessian, Kind::GaussNewton] {
+                for kind in [Kind::Hessian, Kind::GaussNewton, Kind::Tensor] {
                     let factors = Factors::new(&objective, &Tile::of(&model, &part).unwrap(), kind).unwrap();
                     let dense = to_dense(&Block::part(&objective, &part, kind));
                     check(&format!("{name}, {}, {kind:?}", part.name), &objective, &part, kind, &factors, &dense);
@@ -164,7 +164,10 @@ fn the_bound_of_mixed_signs_holds_and_is_nearly_reached_where_columns_cancel() {
 #[test]
 fn a_block_without_curvature_is_zero() {
     let Case { model, .. } = wide(Activation::Relu, Loss::Mse, None);
-    assert!(factors::penalty(&model, &Tile::layer(&model, 0)).iter().all(|l| l.to_bits() == 0), "0, not -0");
+    assert!(
+        factors::penalty(&model, &Tile::layer(&model, 0), Kind::Hessian).iter().all(|l| l.to_bits() == 0),
+        "0, not -0"
+    );
     let found = of_columns(&[], &[]).spectrum().unwrap();
     assert_eq!(found.spectrum, Spectrum::exact_with(vec![], Repeated { value: 0.0, count: 4 }));
     assert_eq!(of_columns(&[], &[]).frobenius_squared(), 0.0);

@@ -26,7 +26,7 @@ fn blocks_of_every_grouping_are_those_of_the_dense_matrix() {
     let (model, samples) = mixed();
     let objective = linearized(&model, &samples);
     let p = model.len();
-    for kind in [Kind::Hessian, Kind::GaussNewton] {
+    for kind in [Kind::Hessian, Kind::GaussNewton, Kind::Tensor] {
         let full = to_dense(&Block::full(&objective, kind));
         let scale = full.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
         for grouping in groupings() {
@@ -40,6 +40,21 @@ fn blocks_of_every_grouping_are_those_of_the_dense_matrix() {
             }
         }
     }
+}
+
+#[test]
+fn the_tensor_part_is_what_the_gauss_newton_part_leaves() {
+    let (model, samples) = mixed();
+    let objective = linearized(&model, &samples);
+    let [h, g, t] =
+        [Kind::Hessian, Kind::GaussNewton, Kind::Tensor].map(|kind| to_dense(&Block::full(&objective, kind)));
+    let scale = h.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
+    let worst = h.iter().zip(&g).zip(&t).map(|((h, g), t)| (h - g - t).abs()).fold(0.0, f64::max);
+    assert!(worst <= 1e-14 * scale, "{worst:e} of {scale:e}");
+    // The last layer is linear: nothing of it curves but the loss.
+    let last = model.layer_blocks().pop().unwrap();
+    assert!(Block::part(&objective, &last, Kind::Tensor).vanishes());
+    assert!(!Block::part(&objective, &last, Kind::Hessian).vanishes());
 }
 
 #[test]
