@@ -29,6 +29,7 @@ fn iris_by_a_config_leaves_a_whole_run_directory() {
     let names: Vec<String> = files(&out).into_keys().collect();
     let expected = [
         "config.toml",
+        "interlayer.csv",
         "manifest.json",
         "metrics.csv",
         "report.html",
