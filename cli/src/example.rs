@@ -98,6 +98,7 @@ fn snapshot(i: usize, epoch: usize, curve: &[CurvePoint], spectra: &mut BTreeMap
         test: point.test,
         phi: Some(Measured::mean(0.62 - 0.25 * age * age, 0.012, 30)),
         maps: maps(age),
+        off_diagonal: Some(OffDiagonal { lower: 1.9 - age, upper: Some(1.93 - age), confidence: 0.99 }),
         layers,
     }
 }

@@ -8,7 +8,7 @@ use crate::config::Task;
 use crate::error::{Failure, Result};
 use crate::numbers::{grouped, measured, significant};
 use crate::quantities::{Form, settled, shown};
-use crate::results::{Measured, RunResult, Snapshot, metrics_csv};
+use crate::results::{Measured, OffDiagonal, RunResult, Snapshot, metrics_csv};
 use crate::table::{Kind, Table};
 
 /// One row of `eigenlens check`.
@@ -87,6 +87,7 @@ pub fn run(result: &RunResult, directory: &str, report: &str, format: Format, wi
                 let blocks = if result.blocks == "layer" { "Layers" } else { "Blocks" };
                 text.push_str(&format!("\n{blocks} after epoch {}:\n\n", last.epoch));
                 text.push_str(&layers(last, &result.blocks).render(width));
+                text.push_str(&outside(last, &result.blocks));
             }
             for note in &result.notes {
                 text.push_str(&format!("note: {note}\n"));
@@ -161,6 +162,39 @@ fn layers(snapshot: &Snapshot, kind: &str) -> Table {
         table.row(cells);
     }
     table
+}
+
+/// What the blocks leave out, in one sentence each; nothing if it was not computed or they are all of it.
+fn outside(snapshot: &Snapshot, kind: &str) -> String {
+    let mut text = String::new();
+    if kind == "network" {
+        return text;
+    }
+    if let Some(phi) = &snapshot.phi {
+        text.push_str(&format!("\nbetween blocks  Φ = {} of the squared curvature\n", measured(phi, Form::Share)));
+    }
+    if let Some(bound) = misplaced(snapshot) {
+        text.push_str(&format!("                {bound}\n"));
+    }
+    text
+}
+
+/// How far the blocks misplace eigenvalues at most.
+pub fn misplaced(snapshot: &Snapshot) -> Option<String> {
+    let OffDiagonal { lower, upper, confidence } = snapshot.off_diagonal?;
+    let least = significant(lower, 3);
+    Some(match upper {
+        Some(upper) => format!(
+            "no eigenvalue of the whole Hessian is further than {} from that of the blocks (Weyl: ‖H − blocks‖₂ is {least} \
+             to {}, at {} %)",
+            significant(upper, 3),
+            significant(upper, 3),
+            significant(100.0 * confidence, 3)
+        ),
+        None => format!(
+            "‖H − blocks‖₂ is at least {least}: so far may an eigenvalue of the whole Hessian be from that of the blocks"
+        ),
+    })
 }
 
 fn or_dash(m: Option<&Measured>, form: Form) -> String {

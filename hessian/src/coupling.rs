@@ -1,4 +1,5 @@
-//! How much curvature lies between parts of θ: block norms ‖H_ℓm‖_F² and the share Φ that a blockwise picture leaves out.
+//! How much curvature lies between parts of θ: block norms ‖H_ℓm‖_F², the share Φ that a blockwise picture leaves out, and how
+//! far that can move its eigenvalues.
 //!
 //! A probe z on part m gives H_ℓm z for every part ℓ in one product, and E‖H_ℓm z‖² = ‖H_ℓm‖_F². Diagonal and
 //! off-diagonal norms come from the *same* probes, so every estimate of Φ lies in [0, 1] (independent probes can leave it).
@@ -11,10 +12,13 @@ use eigenlens_nets::objective::Kind;
 use eigenlens_nets::{Objective, Part};
 
 use crate::estimate::{Estimate, Quantity, jackknife_of_means};
+use crate::estimators::norm::NormInterval;
 use crate::operator::Block;
 
+mod off_diagonal;
 mod unrolling;
 
+pub use off_diagonal::{OffDiagonal, blockwise_error, steps_for};
 pub use unrolling::{Unrolling, unrolling};
 
 /// How block norms are found.
@@ -24,13 +28,15 @@ pub struct CouplingOptions {
     pub exact_max: usize,
     /// Rademacher probes per part otherwise. Default 30 (the number of arXiv 2604.11639).
     pub probes: usize,
+    /// Lanczos steps at most for ‖H − blockdiag H‖₂. Default 60; 0: leave it out.
+    pub steps: usize,
     /// Seed of the probes.
     pub seed: u64,
 }
 
 impl Default for CouplingOptions {
     fn default() -> Self {
-        CouplingOptions { exact_max: 700, probes: 30, seed: 0 }
+        CouplingOptions { exact_max: 700, probes: 30, steps: 60, seed: 0 }
     }
 }
 
@@ -50,9 +56,12 @@ pub struct Coupling {
     pub norms: Vec<Vec<Estimate>>,
     /// Φ = 1 − Σ_ℓ ‖H_ℓℓ‖_F² / ‖H‖_F², named `phi`. 0 for a Hessian that vanishes.
     pub phi: Quantity,
+    /// ‖H − blockdiag H‖₂: at most so far is any eigenvalue of the parts, taken together and sorted, from that of H (Weyl). See
+    /// [`blockwise_error`]. `None` without steps, or if a product is not finite or not symmetric.
+    pub off_diagonal: Option<NormInterval>,
     /// Whether all P unit vectors were used.
     pub exact: bool,
-    /// Full Hessian columns used.
+    /// Full Hessian columns used for the norms.
     pub products: usize,
 }
 
@@ -67,7 +76,7 @@ impl Coupling {
 /// Block norms of the Hessian (or the Gauss–Newton matrix) between parts of θ that cover it, and Φ.
 ///
 /// Cost: K full products (columns confined to one part each) per part, or P in all when exact. Memory: P values
-/// per lane, and K values for each pair of parts unless exact.
+/// per lane, and K values for each pair of parts unless exact. Beside that [`blockwise_error`].
 ///
 /// # Panics
 /// If the parts don't cover θ exactly once.
@@ -124,7 +133,11 @@ pub fn coupling<T: Real>(
     }
     let norms = samples.iter().map(|row| row.iter().map(|s| norm(s, exact)).collect()).collect();
     let phi = phi(&samples, exact);
-    Coupling { parts: parts.iter().map(|p| p.name.clone()).collect(), norms, phi, exact, products }
+    let off_diagonal = match options.steps {
+        0 => None,
+        steps => blockwise_error(objective, parts, kind, steps, options.seed).ok(),
+    };
+    Coupling { parts: parts.iter().map(|p| p.name.clone()).collect(), norms, phi, off_diagonal, exact, products }
 }
 
 fn norm(samples: &[f64], exact: bool) -> Estimate {
@@ -190,7 +203,7 @@ mod tests {
             let objective = linearized(&model, &samples);
             let exact = coupling(&objective, &model.layer_blocks(), Kind::Hessian, &CouplingOptions::default());
             for seed in 0..3 {
-                let options = CouplingOptions { exact_max: 0, probes: 200, seed };
+                let options = CouplingOptions { exact_max: 0, probes: 200, seed, ..CouplingOptions::default() };
                 let found = coupling(&objective, &model.layer_blocks(), Kind::Hessian, &options);
                 assert!((0.0..=1.0).contains(&found.phi.value));
                 for l in 0..3 {
@@ -211,7 +224,7 @@ mod tests {
         let Case { model, samples, .. } = cases().swap_remove(1);
         let objective = linearized(&model, &samples);
         for seed in 0..20 {
-            let options = CouplingOptions { exact_max: 0, probes: 2, seed };
+            let options = CouplingOptions { exact_max: 0, probes: 2, seed, ..CouplingOptions::default() };
             let phi = coupling(&objective, &model.layer_blocks(), Kind::Hessian, &options).phi.value;
             assert!((0.0..=1.0).contains(&phi), "seed {seed}: {phi}");
         }

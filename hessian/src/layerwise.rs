@@ -141,7 +141,7 @@ fn by_gram<T: Real>(
 }
 
 /// Rounding errors of a product, as multiples of ε times the largest entry: of sums over many samples.
-const NOISE: f64 = 1000.0;
+pub(crate) const NOISE: f64 = 1000.0;
 
 /// Whether a block is but the rounding of one that vanishes, as that of the bias of the keys of an attention does: small
 /// beside the whole matrix, in a product with random signs.

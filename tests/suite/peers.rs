@@ -337,7 +337,7 @@ fn dag_hesse_phi_stays_in_its_range_with_any_probes() {
         let objective = linearized(&model, &samples, &net.theta(), net.cut);
         for seed in 0..30 {
             for probes in [1, 2, 5] {
-                let options = CouplingOptions { exact_max: 0, probes, seed };
+                let options = CouplingOptions { exact_max: 0, probes, seed, ..CouplingOptions::default() };
                 let phi = coupling(&objective, &model.layer_blocks(), Kind::Hessian, &options).phi.value;
                 assert!((0.0..=1.0).contains(&phi), "{activation}, seed {seed}, {probes} probes: {phi}");
             }
@@ -351,7 +351,7 @@ fn dag_hesse_a_network_of_one_layer_leaves_nothing_out() {
     let (model, samples) = (net.model::<f64>(), net.samples());
     let objective = linearized(&model, &samples, &net.theta(), net.cut);
     for exact_max in [0, 700] {
-        let options = CouplingOptions { exact_max, probes: 3, seed: 1 };
+        let options = CouplingOptions { exact_max, probes: 3, seed: 1, ..CouplingOptions::default() };
         assert_eq!(coupling(&objective, &model.layer_blocks(), Kind::Hessian, &options).phi.value, 0.0);
     }
 }

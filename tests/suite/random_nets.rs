@@ -230,7 +230,7 @@ proptest! {
         let objective = linearized(&model, &samples, &net.theta(), net.cut);
         let exact = coupling(&objective, &model.layer_blocks(), Kind::Hessian, &CouplingOptions::default());
         prop_assert!(exact.exact && exact.products == model.len());
-        let few = coupling(&objective, &model.layer_blocks(), Kind::Hessian, &CouplingOptions { exact_max: 0, probes: 3, seed: net.seed });
+        let few = coupling(&objective, &model.layer_blocks(), Kind::Hessian, &CouplingOptions { exact_max: 0, probes: 3, seed: net.seed, ..CouplingOptions::default() });
         prop_assert!((0.0..=1.0).contains(&few.phi.value), "{:?}", few.phi);
         prop_assert!((0.0..=1.0).contains(&exact.phi.value), "{:?}", exact.phi);
         for (l, row) in exact.norms.iter().enumerate() {

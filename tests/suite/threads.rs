@@ -169,7 +169,12 @@ fn couplings_and_whole_reports() {
     let net =
         Net { cut: Cut { rows: Some(30), groups: Some(4) }, ..mlp(&[12, 14, 6], Activation::Silu, Loss::Mse, 400) };
     on::<f64, _>(&net, |o| {
-        coupling(o, &o.model().layer_blocks(), Kind::Hessian, &CouplingOptions { exact_max: 0, probes: 20, seed: 1 })
+        coupling(
+            o,
+            &o.model().layer_blocks(),
+            Kind::Hessian,
+            &CouplingOptions { exact_max: 0, probes: 20, seed: 1, ..CouplingOptions::default() },
+        )
     });
     on::<f64, _>(&net, |o| {
         let all = layerwise(o, &o.model().layer_blocks(), &LayerwiseOptions::default()).unwrap();

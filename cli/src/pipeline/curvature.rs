@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
+
 use eigenlens_autodiff::Order;
 use eigenlens_hessian::block::{BlockOptions, BlockReport};
 use eigenlens_hessian::coupling::{CouplingOptions, coupling};
 use eigenlens_hessian::curvature::CurvatureError;
 use eigenlens_hessian::estimate::{Quantity, Uncertainty};
+use eigenlens_hessian::estimators::norm::{NormInterval, NormOptions};
 use eigenlens_hessian::slq::SlqOptions;
 use eigenlens_hessian::spectrum::Spectrum;
 use eigenlens_linalg::Real;
@@ -24,7 +27,7 @@ use crate::config::Config;
 use crate::error::{Failure, Result};
 use crate::progress::Progress;
 use crate::results::maps::{Interlayer, Maps};
-use crate::results::{self, LayerResult, Measured, Pair, Scores, Snapshot};
+use crate::results::{self, LayerResult, Measured, OffDiagonal, Pair, Scores, Snapshot};
 use crate::rundir::{Origin, RunDir};
 
 /// A snapshot before it is analysed.
@@ -75,7 +78,12 @@ pub fn parts<T: Real>(config: &Config, model: &Model<T>) -> Result<Parts> {
 /// fewer than the parameters, all of it is.
 pub fn between(config: &Config, parts: usize) -> CouplingOptions {
     let (probes, options) = (config.spectra.coupling_probes, CouplingOptions::default());
-    CouplingOptions { probes, seed: config.seed, exact_max: options.exact_max.max(probes.saturating_mul(parts)) }
+    CouplingOptions {
+        probes,
+        seed: config.seed,
+        exact_max: options.exact_max.max(probes.saturating_mul(parts)),
+        ..options
+    }
 }
 
 /// What is computed at a point, and the point itself once something needs it: a snapshot whose parts are all finished costs
@@ -95,6 +103,18 @@ impl<'m, T: Real> Point<'_, 'm, T> {
         }
         self.objective
     }
+}
+
+/// What lies outside the blocks.
+#[derive(Serialize, Deserialize)]
+struct Outside {
+    between: Between,
+    off_diagonal: Option<OffDiagonal>,
+}
+
+fn off_diagonal(norm: NormInterval) -> OffDiagonal {
+    let upper = Some(norm.upper).filter(|u| u.is_finite());
+    OffDiagonal { lower: norm.lower, upper, confidence: NormOptions::default().confidence }
 }
 
 /// Looks at every snapshot, and keeps each part in the directory as soon as it is finished.
@@ -156,14 +176,17 @@ pub fn analyse<T: Real>(
             phase.advance(1, &format!("epoch {} {}", kept.epoch, of.name));
         }
         let (part, of_pairs) = (format!("{index:03}-between"), origin.text("between blocks"));
-        let between = match phi_kind.map(|kind| (kind, directory.kept::<Between>(&part, &of_pairs, None))) {
+        let outside = match phi_kind.map(|kind| (kind, directory.kept::<Outside>(&part, &of_pairs, None))) {
             None => None,
-            Some((_, Some(between))) => Some(between),
+            Some((_, Some(outside))) => Some(outside),
             Some((kind, None)) => {
                 let found = coupling(point.objective(), &all, kind, &between);
-                let found = pairs::between(&found, measured(&found.phi));
-                directory.keep(&part, &of_pairs, &found, None)?;
-                Some(found)
+                let outside = Outside {
+                    between: pairs::between(&found, measured(&found.phi)),
+                    off_diagonal: found.off_diagonal.map(off_diagonal),
+                };
+                directory.keep(&part, &of_pairs, &outside, None)?;
+                Some(outside)
             }
         };
         phase.advance(1, &format!("epoch {} between blocks", kept.epoch));
@@ -180,7 +203,8 @@ pub fn analyse<T: Real>(
         if enabled {
             phase.advance(1, &format!("epoch {} between results", kept.epoch));
         }
-        let (phi, parameters) = between.map_or((None, None), |b| (Some(b.phi), b.map));
+        let off_diagonal = outside.as_ref().and_then(|o| o.off_diagonal);
+        let (phi, parameters) = outside.map_or((None, None), |o| (Some(o.between.phi), o.between.map));
         let maps = Maps { parameters, activations, spectra: pairs::spectra(&layers, &spectra) };
         let [train, validation, test] = kept.scores;
         done.push(Snapshot {
@@ -192,6 +216,7 @@ pub fn analyse<T: Real>(
             validation,
             test,
             phi,
+            off_diagonal,
             maps,
             layers,
         });

@@ -8,6 +8,7 @@ use super::page::{definitions, escape, symbol};
 use crate::numbers::{duration, grouped, measured, significant, typeset};
 use crate::quantities::{Form, SHOWN, Shown, settled};
 use crate::results::{Measured, RunResult, Scores, Snapshot};
+use crate::show::misplaced;
 
 /// Above the curves of training.
 pub const TRAINING: &str = "Vertical lines mark the snapshots, at which the network was looked at. A vertical axis is \
@@ -192,9 +193,11 @@ pub fn metrics_table(result: &RunResult) -> String {
             rows.push_str(&row(last, shown));
         }
     }
+    let between = misplaced(last).filter(|_| result.blocks != "network");
+    let between = between.map_or(String::new(), |b| format!(" Between the blocks: {}.", escape(&b)));
     format!(
         "<h2>All numbers at the last snapshot</h2>\n<p class=\"lead\">After epoch {}. An empty cell: not defined, or not \
-         known from a quadrature. The other snapshots are in metrics.csv.</p>\n<div class=\"scroll\"><table>\n\
+         known from a quadrature. The other snapshots are in metrics.csv.{between}</p>\n<div class=\"scroll\"><table>\n\
          <thead><tr><th>quantity</th>{head}<td class=\"why\"></td></tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n",
         last.epoch,
     )

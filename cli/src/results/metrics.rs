@@ -60,6 +60,13 @@ pub fn rows(result: &RunResult) -> Vec<Row> {
         if let Some(phi) = snapshot.phi {
             put("*", "phi".to_owned(), phi);
         }
+        if let Some(between) = snapshot.off_diagonal {
+            for (name, value) in [("lower", Some(between.lower)), ("upper", between.upper)] {
+                if let Some(value) = value {
+                    put("*", format!("off_diagonal_{name}"), Measured::exact(value));
+                }
+            }
+        }
         for layer in &snapshot.layers {
             let mut keys: Vec<&String> = layer.quantities.keys().collect();
             keys.sort_by_key(|key| quantities::order(key));

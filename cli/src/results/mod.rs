@@ -258,6 +258,19 @@ impl LayerResult {
     }
 }
 
+/// ‖H − blockdiag H‖₂: at most so far is any eigenvalue of the blocks, all taken together and sorted, from that of the whole
+/// Hessian (Weyl).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OffDiagonal {
+    /// It is no less.
+    pub lower: f64,
+    /// It is no more, with the confidence; absent if there were too few steps to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper: Option<f64>,
+    /// Probability with which `upper` holds.
+    pub confidence: f64,
+}
+
 /// The network at one moment of its training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -285,6 +298,9 @@ pub struct Snapshot {
     /// What is known of pairs of blocks.
     #[serde(default, skip_serializing_if = "Maps::is_empty")]
     pub maps: Maps,
+    /// How far the picture layer by layer can misplace an eigenvalue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub off_diagonal: Option<OffDiagonal>,
     /// The layers, or other blocks, first to last.
     pub layers: Vec<LayerResult>,
 }

@@ -1,6 +1,6 @@
 //! The spectral norm between two ends: one that is certain, and one that holds with a stated probability.
 
-use eigenlens_linalg::lanczos::{Factorization, Options, grow, invariant_tolerance, unseen_gap};
+use eigenlens_linalg::lanczos::{ASYMMETRY, Factorization, Options, grow, invariant_tolerance, unseen_gap};
 use eigenlens_linalg::probes::sphere;
 use eigenlens_linalg::{LinearOperator, Stop};
 
@@ -17,13 +17,15 @@ pub struct NormOptions {
     pub confidence: f64,
     /// Whether A is known to be positive semidefinite: the upper end is then closer.
     pub positive: bool,
+    /// As [`Options::asymmetry`].
+    pub asymmetry: f64,
     /// The start is a function of the seed.
     pub seed: u64,
 }
 
 impl Default for NormOptions {
     fn default() -> Self {
-        NormOptions { steps: 80, rel_err: None, confidence: 0.99, positive: false, seed: 0 }
+        NormOptions { steps: 80, rel_err: None, confidence: 0.99, positive: false, asymmetry: ASYMMETRY, seed: 0 }
     }
 }
 
@@ -82,7 +84,7 @@ pub fn spectral_norm(a: &dyn LinearOperator, options: &NormOptions) -> Result<No
     let mut run = [Factorization::new(&start)];
     let mut steps = if options.rel_err.is_some() { STRIDE } else { options.steps }.min(options.steps);
     loop {
-        grow(a, &mut run, &Options::steps(steps));
+        grow(a, &mut run, &Options { asymmetry: options.asymmetry, ..Options::steps(steps) });
         let (lower, upper) = ends(&run[0], options)?;
         let reached = options.rel_err.is_some_and(|e| upper - lower <= e * lower);
         let stop = match run[0].stop() {
