@@ -240,5 +240,6 @@ fn quadrature(values: &[f64], noise: &mut Numbers) -> Spectrum {
         probes,
         top: values.iter().rev().take(10).map(|&x| pair(x)).collect(),
         bottom: values.iter().take(10).map(|&x| pair(x)).collect(),
+        cdf: None,
     }
 }

@@ -6,6 +6,7 @@ use eigenlens_linalg::operator::to_dense;
 use eigenlens_linalg::{LinearOperator, Stop};
 
 use crate::estimate::{Quantity, Uncertainty};
+use crate::estimators::deflation::Deflation;
 use crate::hutchinson::{HutchinsonOptions, hutchinson};
 use crate::metrics::{self, MetricOptions};
 use crate::slq::{SlqError, SlqOptions, slq};
@@ -31,7 +32,7 @@ pub struct BlockOptions {
     /// Beyond `exact_max`: the quadrature of the whole spectrum. Its seed also starts the search for pairs.
     pub slq: SlqOptions,
     /// Beyond `exact_max`: further probes for trace and Frobenius norm, until an error is reached. `None`: those of the
-    /// quadrature serve.
+    /// quadrature serve, with the pairs taken exactly ([`Deflation`]).
     pub trace: Option<HutchinsonOptions>,
     /// Thresholds.
     pub metrics: MetricOptions,
@@ -85,7 +86,7 @@ impl Route {
 /// An iteration of the Krylov route and why it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StageStop {
-    /// `"pairs"` or `"trace"` (adaptive probes).
+    /// `"density"` (adaptive probes of the quadrature), `"pairs"` or `"trace"` (further probes).
     pub stage: &'static str,
     /// Why it ended. `MaxSteps`: the residuals or standard errors say how far it got.
     pub stop: Stop,
@@ -307,6 +308,9 @@ fn from_krylov(
     let rules = slq(a, &options.slq).map_err(|source| BlockError::Slq { block: block(), source })?;
     let mut products = rules.products;
     let mut stops = Vec::new();
+    if options.slq.rel_err.is_some() {
+        stops.push(StageStop { stage: "density", stop: rules.stop });
+    }
     let mut record = |stage, stop| {
         if matches!(stop, Stop::NonFinite | Stop::NotSymmetric) {
             return Err(BlockError::Iteration { block: block(), stage, stop });
@@ -314,7 +318,7 @@ fn from_krylov(
         stops.push(StageStop { stage, stop });
         Ok(())
     };
-    let (mut top, mut bottom, mut search) = (Vec::new(), Vec::new(), None);
+    let (mut top, mut bottom, mut search, mut deflation) = (Vec::new(), Vec::new(), None, None);
     if options.top + options.bottom > 0 {
         let ends = usize::from(options.top > 0) + usize::from(options.bottom > 0);
         let limits = eigs::Options {
@@ -334,6 +338,11 @@ fn from_krylov(
         let order: Vec<usize> = (0..upper).chain((count - lower..count).rev()).collect();
         top = order[..upper].iter().map(|&i| pair(i)).collect();
         bottom = order[upper..].iter().map(|&i| pair(i)).collect();
+        // No index twice, where the ends overlap.
+        let known: Vec<usize> = (0..upper).chain((count - lower).max(upper)..count).collect();
+        let of_known = |f: &dyn Fn(usize) -> Vec<f64>| known.iter().flat_map(|&i| f(i)).collect::<Vec<f64>>();
+        let (values, vectors) = (of_known(&|i| vec![found.values[i]]), of_known(&|i| found.vector(i).to_vec()));
+        deflation = Some(Deflation::new(p, &values, &vectors, &options.slq, rules.quadratures.len()));
         let kept = if options.keep_vectors { &order[..] } else { &[] };
         search = Some(PairSearch {
             products: found.products,
@@ -343,12 +352,19 @@ fn from_krylov(
             vectors: kept.iter().flat_map(|&i| found.vector(i)).copied().collect(),
         });
     }
-    let spectrum = Spectrum::Quadrature { dim: p, probes: rules.quadratures, top, bottom };
     let more = options.trace.map(|o| hutchinson(a, &o));
     if let Some(h) = &more {
         products += h.products;
         record("trace", h.stop)?;
     }
+    // From samples in which the known pairs have no spread, or from more probes, whichever spread less.
+    let deflated = deflation.map(|d| (rules.deflated_trace_of(&d, |x| x), rules.deflated_trace_of(&d, |x| x * x)));
+    let probed = more.map(|h| (h.trace, h.frobenius_squared));
+    let sums = match (probed, deflated) {
+        (Some(probed), Some(deflated)) if deflated.0.sem < probed.0.sem => Some(deflated),
+        (probed, deflated) => probed.or(deflated),
+    };
+    let spectrum = Spectrum::Quadrature { dim: p, probes: rules.quadratures, top, bottom };
     let mut report = BlockReport {
         name: block(),
         parameters: p,
@@ -360,16 +376,18 @@ fn from_krylov(
         products,
         asymmetry: None,
     };
-    if let Some(h) = more {
-        let mut put = |name, value, sem| {
-            let uncertainty = Some(Uncertainty::StandardError { sem, samples: h.trace.samples });
+    if let Some((trace, squares)) = sums {
+        let mut put = |name, value: f64, sem| {
+            let uncertainty = Some(Uncertainty::StandardError { sem, samples: trace.samples });
             report.replace(Quantity { name, value, uncertainty });
         };
-        put("trace", h.trace.mean, h.trace.sem);
-        put("mean_curvature", h.trace.mean / p as f64, h.trace.sem / p as f64);
-        // δ√s = δs / 2√s.
-        let norm = h.frobenius_squared.mean.sqrt();
-        put("frobenius", norm, if norm == 0.0 { 0.0 } else { h.frobenius_squared.sem / (2.0 * norm) });
+        put("trace", trace.mean, trace.sem);
+        put("mean_curvature", trace.mean / p as f64, trace.sem / p as f64);
+        // δ√s = δs / 2√s. Deflated samples of a square may be below zero, their mean only by chance.
+        if squares.mean >= 0.0 {
+            let norm = squares.mean.sqrt();
+            put("frobenius", norm, if norm == 0.0 { 0.0 } else { squares.sem / (2.0 * norm) });
+        }
     }
     Ok(report)
 }

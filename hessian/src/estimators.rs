@@ -6,6 +6,8 @@
 //! | [`xtrace`] | trace and diagonal, each probe in the sketch of the others | 2 · probes | 2 to 3 n · probes |
 //! | [`xnystrace`] | trace of a positive semidefinite operator, likewise | probes | 2 n · probes |
 //! | [`functions`] | log det, effective dimension, nuclear norm, powers, with bounds | probes · steps | n · lanes · steps |
+//! | [`deflation`] | any of these sums with known eigenpairs taken exactly | none | n |
+//! | [`intervals`] | any of these sums between two ends, for few probes and dominant eigenvalues | none | none |
 //! | [`norm`] | ‖A‖₂ between two ends | steps | n · steps |
 //!
 //! Every one takes seeded probes (probe i is a function of (seed, i)), asks for several products at once, has a standard
@@ -14,9 +16,19 @@
 //! Which one: XNysTrace where the operator is positive semidefinite (Gauss–Newton blocks), XTrace where it is not and the
 //! spectrum decays, Hutch++ where the sketch would not fit beside its products, and
 //! [Hutchinson](crate::hutchinson) for flat spectra, where deflation buys nothing.
+//!
+//! # Intervals
+//! Intervals of nominally 95 % from ten independent samples (Hutchinson, Hutch++, moments and distribution functions by
+//! quadrature) cover 92 to 98 % where no single eigenvalue dominates. Of blocks with ‖H‖_F²/‖H‖₂² below 2 they covered 85 to
+//! 91 % (91 to 94 % with 30 samples): there zᵀHz is nearly a multiple of χ²_1. Those of [`intervals`], which know the
+//! variance from theory too, cover 92 to 98 % there too, with and without leading eigenpairs taken exactly ([`deflation`]), as tests on
+//! three networks hold. Intervals from the errors of XTrace and
+//! XNysTrace cover 97 to 100 %, those of XDiag 77 to 92 %: no confidence should be given to them in per cent.
 
+pub mod deflation;
 pub mod functions;
 pub mod hutchpp;
+pub mod intervals;
 pub mod norm;
 mod sketch;
 mod triangular;
@@ -60,17 +72,9 @@ impl TraceOptions {
         assert!(self.rel_err.is_none_or(|e| e > 0.0), "{name}: relative error {:?}", self.rel_err);
     }
 
-    /// The numbers of probes at which a run looks at its error; the last is its end.
+    /// As [`looks`], with n probes at most.
     fn looks(&self, n: usize) -> Vec<usize> {
-        let all = self.probes.min(n);
-        let mut looks = Vec::new();
-        let mut next = 8;
-        while self.rel_err.is_some() && next < all {
-            looks.push(next);
-            next += next / 2;
-        }
-        looks.push(all);
-        looks
+        looks(self.probes.min(n), self.rel_err.is_some())
     }
 
     /// Whether a relative error is small enough; `last` if no more probes may be used.
@@ -83,10 +87,23 @@ impl TraceOptions {
     }
 }
 
+/// The numbers of probes at which a run of so many looks at its error: 8, 12, 18, 27 … if it is adaptive; the last is its end.
+pub(crate) fn looks(probes: usize, adaptive: bool) -> Vec<usize> {
+    let mut looks = Vec::new();
+    let mut next = 8;
+    while adaptive && next < probes {
+        looks.push(next);
+        next += next / 2;
+    }
+    looks.push(probes);
+    looks
+}
+
 /// A trace and what it took.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TraceEstimate {
-    /// tr A with its standard error. [`Estimate::interval`] makes an interval of it.
+    /// tr A with its standard error. [`Estimate::interval`] makes an interval of it that covers as often as it says for Hutch++;
+    /// for XTrace and XNysTrace it covers more often and is **no 95 % interval** (see there).
     pub trace: Estimate,
     /// Products used.
     pub products: usize,
@@ -186,6 +203,8 @@ fn symmetric(difference: f64, largest: f64) -> Result<(), EstimatorError> {
     if asymmetry > ASYMMETRY { Err(EstimatorError::NotSymmetric { asymmetry }) } else { Ok(()) }
 }
 
+#[cfg(test)]
+mod coverage_nets;
 #[cfg(test)]
 mod coverage_tests;
 #[cfg(test)]

@@ -10,8 +10,11 @@ use crate::estimate::{Estimate, Running, pairwise_sum};
 pub struct HutchinsonOptions {
     /// Probes at most.
     pub probes: usize,
-    /// Stop once the standard error of the trace is at most this share of its absolute value. `None`: use all probes.
+    /// Stop once the standard error of the trace or the norm is at most this share of its absolute value. `None`: use all
+    /// probes.
     pub rel_err: Option<f64>,
+    /// Which of the two.
+    pub until: Until,
     /// Probe i is a function of (seed, i).
     pub seed: u64,
     /// Columns per product; `None`: as many as suit the operator. It changes speed and memory, not the result.
@@ -20,9 +23,19 @@ pub struct HutchinsonOptions {
     pub diagonal: bool,
 }
 
+/// What an adaptive run waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Until {
+    /// tr H, which may vanish: its relative error is then never small.
+    #[default]
+    Trace,
+    /// ‖H‖_F, whose relative error is half that of its square.
+    Norm,
+}
+
 impl Default for HutchinsonOptions {
     fn default() -> Self {
-        HutchinsonOptions { probes: 64, rel_err: None, seed: 0, lanes: None, diagonal: false }
+        HutchinsonOptions { probes: 64, rel_err: None, until: Until::Trace, seed: 0, lanes: None, diagonal: false }
     }
 }
 
@@ -106,7 +119,7 @@ pub fn hutchinson(a: &dyn LinearOperator, options: &HutchinsonOptions) -> Hutchi
         }
         if let Some(rel_err) = options.rel_err
             && done >= 2 * ROUND
-            && trace.estimate().relative() <= rel_err
+            && relative(&trace, &squares, options.until) <= rel_err
         {
             break Stop::Converged;
         }
@@ -120,6 +133,13 @@ pub fn hutchinson(a: &dyn LinearOperator, options: &HutchinsonOptions) -> Hutchi
         diagonal: diagonal.map(RunningVector::finish),
         products,
         stop,
+    }
+}
+
+fn relative(trace: &Running, squares: &Running, until: Until) -> f64 {
+    match until {
+        Until::Trace => trace.estimate().relative(),
+        Until::Norm => 0.5 * squares.estimate().relative(),
     }
 }
 
@@ -267,6 +287,10 @@ mod tests {
         let h = hutchinson(&swap, &o);
         assert_eq!((h.stop, h.frobenius_squared.mean), (Stop::MaxSteps, 2.0));
         assert!(h.trace.deviation(0.0) < 3.0);
+        let h = hutchinson(&swap, &HutchinsonOptions { until: Until::Norm, ..o });
+        assert_eq!((h.stop, h.products), (Stop::Converged, 16));
+        let h = hutchinson(&matrix(30), &HutchinsonOptions { until: Until::Norm, probes: 100_000, ..o });
+        assert!(h.stop == Stop::Converged && 0.5 * h.frobenius_squared.relative() <= 0.1, "{h:?}");
     }
 
     #[test]

@@ -7,13 +7,19 @@ use eigenlens_linalg::{LinearOperator, Stop};
 
 use crate::density::{CdfDistance, cdf_distance};
 use crate::estimate::Estimate;
+use crate::estimators::looks;
 use crate::spectrum::{Probe, Spectrum};
 
 /// How many probes, how deep, and from which seed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SlqOptions {
-    /// Random start vectors. Default 10 (Ghorbani et al. 2019, §2.1). With one there is no standard error.
+    /// Random start vectors at most. Default 10 (Ghorbani et al. 2019, §2.1). With one there is no standard error.
     pub probes: usize,
+    /// Stop once the [discrepancy](SlqResult::discrepancy) of the distribution is at most this. `None`: use all probes.
+    ///
+    /// An adaptive run looks after 8, 12, 18, 27 … probes (half as many again each time): few looks, so that it does not
+    /// end on probes that happen to agree.
+    pub rel_err: Option<f64>,
     /// Lanczos steps per probe, also never more than n. Default 80 (Ghorbani et al. 2019, §2.1).
     pub steps: usize,
     /// Probe i is a function of (seed, i).
@@ -29,7 +35,14 @@ pub struct SlqOptions {
 
 impl Default for SlqOptions {
     fn default() -> Self {
-        SlqOptions { probes: 10, steps: 80, seed: 0, lanes: None, distribution: Distribution::Rademacher }
+        SlqOptions {
+            probes: 10,
+            rel_err: None,
+            steps: 80,
+            seed: 0,
+            lanes: None,
+            distribution: Distribution::Rademacher,
+        }
     }
 }
 
@@ -72,6 +85,9 @@ pub struct SlqResult {
     pub quadratures: Vec<Probe>,
     /// Products used.
     pub products: usize,
+    /// `Converged`: the discrepancy asked for was reached, or all probes were used and none was asked for. `MaxSteps`: the
+    /// probes ran out first.
+    pub stop: Stop,
 }
 
 /// Stochastic Lanczos quadrature with fully re-orthogonalised Lanczos.
@@ -85,7 +101,7 @@ pub struct SlqResult {
 /// If a product is not finite or the operator is not symmetric; nothing is returned then, since a quadrature that ended
 /// early for such a reason stands for nothing.
 /// # Panics
-/// If there are no probes, no steps, or n = 0.
+/// If there are no probes, no steps, or n = 0; if `rel_err` is not positive.
 ///
 /// # Sources
 /// Ubaru, Chen & Saad 2017; Ghorbani, Krishnan & Xiao 2019.
@@ -105,9 +121,35 @@ pub fn slq(a: &dyn LinearOperator, options: &SlqOptions) -> Result<SlqResult, Sl
     assert!(n > 0, "stochastic Lanczos quadrature of an operator of dimension 0");
     assert!(options.probes > 0 && options.steps > 0, "{} probes of {} steps", options.probes, options.steps);
     let lanes = options.lanes.unwrap_or_else(|| a.lanes()).clamp(1, options.probes);
-    let mut result = SlqResult { dim: n, quadratures: Vec::with_capacity(options.probes), products: 0 };
-    for first in (0..options.probes).step_by(lanes) {
-        let count = lanes.min(options.probes - first);
+    assert!(
+        options.rel_err.is_none_or(|e| e > 0.0),
+        "stochastic Lanczos quadrature: relative error {:?}",
+        options.rel_err
+    );
+    let mut result =
+        SlqResult { dim: n, quadratures: Vec::with_capacity(options.probes), products: 0, stop: Stop::Converged };
+    let looks = looks(options.probes, options.rel_err.is_some());
+    for &look in &looks {
+        probe(a, options, lanes, look, &mut result)?;
+        if options.rel_err.is_some_and(|e| result.discrepancy() <= e) {
+            return Ok(result);
+        }
+    }
+    result.stop = if options.rel_err.is_some() { Stop::MaxSteps } else { Stop::Converged };
+    Ok(result)
+}
+
+/// Runs further probes until there are `count`.
+fn probe(
+    a: &dyn LinearOperator,
+    options: &SlqOptions,
+    lanes: usize,
+    count: usize,
+    result: &mut SlqResult,
+) -> Result<(), SlqError> {
+    let n = a.dim();
+    for first in (result.quadratures.len()..count).step_by(lanes) {
+        let count = lanes.min(count - first);
         let starts = options.distribution.probes(options.seed, first as u64, count, n);
         for run in lockstep(a, &starts, &Options::steps(options.steps)) {
             let (probe, stop) = (result.quadratures.len(), run.stop());
@@ -121,7 +163,24 @@ pub fn slq(a: &dyn LinearOperator, options: &SlqOptions) -> Result<SlqResult, Sl
             result.quadratures.push(Probe { nodes: rule.nodes, weights: rule.weights, stop });
         }
     }
-    Ok(result)
+    Ok(())
+}
+
+/// How much the distribution of an operator of dimension n still depends on the probes: half the Wasserstein-1 distance between
+/// the mean distributions of those of even and of odd number, as a share of the mean |λ| (the distance from no curvature at
+/// all). The mean of both halves errs by about half of what they differ by. NaN below two probes, 0 where the halves agree.
+pub fn discrepancy(n: usize, probes: &[Probe]) -> f64 {
+    let half = probes.len() / 2;
+    if half == 0 {
+        return f64::NAN;
+    }
+    let part = |odd: usize| {
+        let probes = probes.iter().skip(odd).step_by(2).take(half).cloned().collect();
+        Spectrum::Quadrature { dim: n, probes, top: vec![], bottom: vec![] }
+    };
+    let Some(distance) = cdf_distance(&part(0), &part(1)) else { return f64::NAN };
+    let size = probes.iter().map(|q| q.integrate(f64::abs)).sum::<f64>() / probes.len() as f64;
+    if distance.wasserstein == 0.0 { 0.0 } else { 0.5 * distance.wasserstein / size }
 }
 
 impl SlqResult {
@@ -136,6 +195,11 @@ impl SlqResult {
     /// The k-th moment tr H^k / n.
     pub fn moment(&self, k: i32) -> Estimate {
         self.trace_of(|x| x.powi(k)).scaled(1.0 / self.dim as f64)
+    }
+
+    /// How much the distribution still depends on the probes; see [`discrepancy`].
+    pub fn discrepancy(&self) -> f64 {
+        discrepancy(self.dim, &self.quadratures)
     }
 
     /// Why each recurrence ended.

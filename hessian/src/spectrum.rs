@@ -1,7 +1,7 @@
 //! What is known of the spectrum of one symmetric operator: every eigenvalue, or quadratures and a few extreme pairs.
 
 use eigenlens_linalg::Stop;
-use eigenlens_linalg::lanczos::{Factorization, Options};
+use eigenlens_linalg::quadrature::Quadrature;
 
 use crate::estimate::pairwise_sum;
 
@@ -61,26 +61,13 @@ impl Probe {
     /// The rule of the first `steps` Lanczos steps, recovered from this one: the difference between the two tells how far
     /// this one has converged. After an invariant stop this rule itself, which is exact. `None` for no steps.
     ///
-    /// A Gauss rule and the tridiagonal matrix behind it determine each other, and Lanczos on diag(λ_j) from (√ω_j) gives the
-    /// latter back. Cost: O(m · steps²).
-    ///
-    /// # Sources
-    /// Gragg & Harrod 1984; Golub & Meurant 2010, §3.
+    /// Cost: O(m · steps²); see [`Quadrature::tridiagonal`].
     pub fn truncated(&self, steps: usize) -> Option<Probe> {
         if self.stop == Stop::Invariant {
             return Some(self.clone());
         }
-        let start: Vec<f64> = self.weights.iter().map(|w| w.sqrt()).collect();
-        let mut run = Factorization::new(&start);
-        while run.steps() < steps {
-            let Some(v) = run.next() else { break };
-            let mut product: Vec<f64> = v.iter().zip(&self.nodes).map(|(v, node)| v * node).collect();
-            run.absorb(&mut product, &Options::steps(steps));
-        }
-        if run.steps() == 0 {
-            return None;
-        }
-        let rule = run.quadrature().ok()?;
+        let whole = Quadrature { nodes: self.nodes.clone(), weights: self.weights.clone() };
+        let rule = Quadrature::gauss(&whole.tridiagonal(steps)?).ok()?;
         Some(Probe { nodes: rule.nodes, weights: rule.weights, stop: self.stop })
     }
 

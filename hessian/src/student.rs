@@ -68,7 +68,7 @@ pub fn quantile(level: f64, nu: usize) -> f64 {
 impl Estimate {
     /// The interval mean ± t sem that covers the quantity with probability `level`, t from Student's distribution with
     /// samples − 1 degrees of freedom. Exact for normal samples; see [`estimators`](crate::estimators) for what was
-    /// measured for others. (−∞, ∞) below two samples; (NaN, NaN) for none.
+    /// measured for others, and which estimates it does not suit. (−∞, ∞) below two samples; (NaN, NaN) for none.
     ///
     /// # Panics
     /// If the level is not strictly between 0 and 1.
@@ -79,6 +79,9 @@ impl Estimate {
         (self.mean - half, self.mean + half)
     }
 }
+
+/// A band of 95 %, the usual one.
+pub const LEVEL: f64 = 0.95;
 
 #[cfg(test)]
 mod tests {

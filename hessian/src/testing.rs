@@ -61,6 +61,23 @@ pub fn mixed() -> (Model<f64>, Samples) {
     (Model::new(&spec).unwrap(), samples(23, 16, 3, Loss::CrossEntropy))
 }
 
+/// A residual perceptron with layer norms, with data.
+pub fn residual() -> (Model<f64>, Samples) {
+    let init = Init::XavierNormal { gain: 1.5 };
+    let layers = vec![
+        LayerSpec::linear("in", 6, true, init),
+        LayerSpec::new("norm1", LayerKind::LayerNorm { eps: 1e-5 }),
+        LayerSpec::activation(Activation::Gelu),
+        LayerSpec::linear("inner", 6, true, init),
+        LayerSpec::new("sum", LayerKind::Add).reading(&["in", "inner"]),
+        LayerSpec::new("norm2", LayerKind::LayerNorm { eps: 1e-5 }),
+        LayerSpec::activation(Activation::Gelu),
+        LayerSpec::linear("out", 3, true, init),
+    ];
+    let spec = ModelSpec::new(&[4], layers, Loss::CrossEntropy);
+    (Model::new(&spec).unwrap(), samples(31, 4, 3, Loss::CrossEntropy))
+}
+
 /// Samples with short decimals.
 pub fn samples(n: usize, inputs: usize, outputs: usize, loss: Loss) -> Samples {
     let value = |i: usize| ((i * 37 + 11) % 101) as f64 / 50.0 - 1.0;

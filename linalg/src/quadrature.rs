@@ -7,7 +7,7 @@
 //! Golub & Welsch 1969; Golub & Meurant, *Matrices, Moments and Quadrature with Applications* (2010), ch. 6;
 //! Ubaru, Chen & Saad, *Fast estimation of tr(f(A)) via stochastic Lanczos quadrature* (2017).
 
-use crate::lanczos::Factorization;
+use crate::lanczos::{Factorization, Options};
 use crate::tridiagonal::{Tridiagonal, TridiagonalError};
 
 /// Nodes, ascending, and their non-negative weights, which sum to 1 (unless there are none).
@@ -80,6 +80,23 @@ impl Quadrature {
         Self::gauss(&Tridiagonal::new(alpha, off))
     }
 
+    /// The tridiagonal matrix of the first `steps` Lanczos steps behind a Gauss rule, or of all of them if there are fewer: a
+    /// rule and its matrix determine each other, and Lanczos on diag(λ_j) from (√ω_j) gives the latter back. `None` for no
+    /// steps or a rule that is not finite. Cost: O(m · steps²).
+    ///
+    /// # Sources
+    /// Gragg & Harrod 1984; Golub & Meurant 2010, ch. 3.
+    pub fn tridiagonal(&self, steps: usize) -> Option<Tridiagonal> {
+        let start: Vec<f64> = self.weights.iter().map(|w| w.sqrt()).collect();
+        let mut run = Factorization::new(&start);
+        while run.steps() < steps {
+            let Some(v) = run.next() else { break };
+            let mut product: Vec<f64> = v.iter().zip(&self.nodes).map(|(v, node)| v * node).collect();
+            run.absorb(&mut product, &Options::steps(steps));
+        }
+        (run.steps() > 0).then(|| run.tridiagonal())
+    }
+
     /// Number of nodes.
     pub fn len(&self) -> usize {
         self.nodes.len()
@@ -108,6 +125,53 @@ impl Quadrature {
         let low = self.weights[..below.saturating_sub(1)].iter().sum();
         let high = self.weights[..(below + 1).min(self.len())].iter().sum::<f64>();
         (low, high.min(1.0))
+    }
+}
+
+impl Tridiagonal {
+    /// The m-point rule with a node at t, exact for polynomials of degree 2m − 2: the canonical solution of the moment problem
+    /// through t. `None` if T is empty, or if t is a node of the rule of m − 1 points, or so near to one that another node of
+    /// this one would be beyond 1000 ‖T‖.
+    ///
+    /// Only the last diagonal entry differs from T: it makes the last pivot of T − t I vanish. Cost: O(m²).
+    ///
+    /// # Sources
+    /// Akhiezer, *The Classical Moment Problem* (1965), ch. 2; Golub & Meurant 2010, ch. 6.
+    pub fn canonical(&self, t: f64) -> Option<Quadrature> {
+        let m = self.order();
+        let last = m.checked_sub(1)?;
+        let scale = self.norm().max(t.abs());
+        let square = |i: usize| self.beta[i] * self.beta[i];
+        let mut pivot = f64::INFINITY;
+        for i in 0..last {
+            let coupling = if i > 0 { square(i - 1) / pivot } else { 0.0 };
+            pivot = self.alpha[i] - t - coupling;
+            if pivot == 0.0 {
+                pivot = f64::EPSILON * scale.max(f64::MIN_POSITIVE);
+            }
+        }
+        let shift = if last > 0 { square(last - 1) / pivot } else { 0.0 };
+        if shift.abs() > 1000.0 * scale || !shift.is_finite() {
+            return None;
+        }
+        let mut alpha = self.alpha.clone();
+        alpha[last] = t + shift;
+        Quadrature::gauss(&Tridiagonal::new(alpha, self.beta.clone())).ok()
+    }
+
+    /// Sharp bounds of the distribution function at t, μ((−∞, t]), of every measure μ whose first 2m − 1 moments (degrees 0 to
+    /// 2m − 2) are those of T: the weights of the canonical rule through t left of t, without and with the one at t. They
+    /// lie within [`Quadrature::distribution_bounds`], which use the Gauss nodes beside t instead. `None` as for
+    /// [`canonical`](Self::canonical).
+    ///
+    /// # Sources
+    /// The Chebyshev–Markov–Stieltjes inequalities: Akhiezer 1965, ch. 2; Szegő, *Orthogonal Polynomials*, §3.41.
+    pub fn cdf_bounds(&self, t: f64) -> Option<(f64, f64)> {
+        let rule = self.canonical(t)?;
+        let distance = |i: &usize| (rule.nodes[*i] - t).abs();
+        let at = (0..rule.len()).min_by(|i, j| distance(i).total_cmp(&distance(j)))?;
+        let low: f64 = rule.weights[..at].iter().sum();
+        Some((low, (low + rule.weights[at]).min(1.0)))
     }
 }
 

@@ -9,10 +9,12 @@ use eigenlens_autodiff::Order;
 use eigenlens_hessian::block::{BlockOptions, BlockReport};
 use eigenlens_hessian::coupling::{CouplingOptions, coupling};
 use eigenlens_hessian::curvature::CurvatureError;
+use eigenlens_hessian::density::{Axis, cdf_band, zero_atom};
 use eigenlens_hessian::estimate::{Quantity, Uncertainty};
 use eigenlens_hessian::estimators::norm::{NormInterval, NormOptions};
-use eigenlens_hessian::slq::SlqOptions;
+use eigenlens_hessian::slq::{SlqOptions, discrepancy};
 use eigenlens_hessian::spectrum::Spectrum;
+use eigenlens_hessian::student::LEVEL;
 use eigenlens_linalg::Real;
 use eigenlens_nets::blocks::select;
 use eigenlens_nets::model::State;
@@ -26,8 +28,9 @@ use super::weights;
 use crate::config::Config;
 use crate::error::{Failure, Result};
 use crate::progress::Progress;
+use crate::report::SMOOTHING_DECADES;
 use crate::results::maps::{Interlayer, Maps};
-use crate::results::{self, LayerResult, Measured, OffDiagonal, Pair, Scores, Snapshot};
+use crate::results::{self, DensitySummary, LayerResult, Measured, OffDiagonal, Pair, Scores, Snapshot};
 use crate::rundir::{Origin, RunDir};
 
 /// A snapshot before it is analysed.
@@ -166,7 +169,8 @@ pub fn analyse<T: Real>(
                         .block(point.objective(), of, config.seed, &options)
                         .map_err(|e| at(refusal(e), index, kept))?;
                     let spectrum = spectrum(&report.spectrum);
-                    let result = layer_result(of, &report, &spectrum, &file, since.elapsed().as_secs_f64());
+                    let mut result = layer_result(of, &report, &spectrum, &file, since.elapsed().as_secs_f64());
+                    result.density = density(&report.spectrum, options.metrics.tau);
                     directory.keep(&part, &origin, &result, Some((&file, &spectrum.to_npz())))?;
                     spectra.insert(file, spectrum);
                     result
@@ -268,6 +272,7 @@ fn spectrum(spectrum: &Spectrum) -> results::Spectrum {
             results::Spectrum::Exact { values: eigenvalues.clone(), repeated: (repeated.value, repeated.count) }
         }
         Spectrum::Quadrature { dim, probes, top, bottom } => results::Spectrum::Quadrature {
+            cdf: cdf(spectrum),
             dim: *dim,
             probes: probes
                 .iter()
@@ -277,6 +282,42 @@ fn spectrum(spectrum: &Spectrum) -> results::Spectrum {
             bottom: pairs(bottom),
         },
     }
+}
+
+/// Places at which the distribution function is given.
+const PLACES: usize = 65;
+
+/// The distribution function at places that are evenly spaced on the signed logarithmic axis.
+fn cdf(spectrum: &Spectrum) -> Option<results::Cdf> {
+    let Spectrum::Quadrature { probes, .. } = spectrum else { return None };
+    let axis = Axis::signed_log(spectrum);
+    let nodes = probes.iter().flat_map(|p| &p.nodes).map(|&x| axis.position(x));
+    let (low, high) = nodes.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), u| (a.min(u), b.max(u)));
+    let place = |i: usize| axis.eigenvalue(low + (high - low) * i as f64 / (PLACES - 1) as f64);
+    let found = cdf_band(spectrum, &(0..PLACES).map(place).collect::<Vec<_>>(), LEVEL)?;
+    Some(results::Cdf {
+        at: found.at,
+        mean: found.mean,
+        enclosure: found.enclosure.into_iter().unzip(),
+        band: found.band.into_iter().unzip(),
+        level: found.level,
+    })
+}
+
+/// What lies at zero, and how much the whole depends on the probes.
+fn density(spectrum: &Spectrum, tau: f64) -> Option<DensitySummary> {
+    let Spectrum::Quadrature { dim, probes, .. } = spectrum else { return None };
+    let zero = zero_atom(spectrum, tau * spectrum.magnitude(), LEVEL)?;
+    let discrepancy = discrepancy(*dim, probes);
+    Some(DensitySummary {
+        zero: Measured::mean(zero.mass.mean, zero.mass.sem, zero.mass.samples),
+        zero_low: zero.band.0,
+        zero_high: zero.band.1,
+        zero_tolerance: zero.tolerance,
+        level: zero.level,
+        discrepancy: Some(discrepancy).filter(|d| d.is_finite()),
+        smoothing_decades: SMOOTHING_DECADES,
+    })
 }
 
 fn layer_result(
@@ -291,6 +332,7 @@ fn layer_result(
         LayerResult::new(&part.name, part.description.clone(), report.parameters, report.route.as_str(), quantities);
     result.products = report.products as u64;
     let stops: Vec<String> = report.stops.iter().map(|s| format!("{}: {}", s.stage, s.stop)).collect();
+    result.pair_orthogonality = report.pairs.as_ref().map(|p| p.orthogonality);
     result.stop = (!stops.is_empty()).then(|| stops.join(", "));
     result.seconds = seconds;
     result.spectrum = Some(file.to_owned());

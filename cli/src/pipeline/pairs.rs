@@ -84,7 +84,7 @@ fn engine(of: &Spectrum) -> spectrum::Spectrum {
         Spectrum::Exact { values, repeated: (value, count) } => {
             spectrum::Spectrum::exact_with(values.clone(), Repeated { value: *value, count: *count })
         }
-        Spectrum::Quadrature { dim, probes, top, bottom } => {
+        Spectrum::Quadrature { dim, probes, top, bottom, .. } => {
             let pairs = |list: &[crate::results::Pair]| -> Vec<spectrum::Pair> {
                 list.iter().map(|p| spectrum::Pair { value: p.value, residual: p.residual }).collect()
             };

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::density::SMOOTHING_DECADES;
 use super::lines::{Chart, Point, Series, Vertical};
 use super::page::figure;
 use super::ridges::{self, Ridge};
 use crate::error::Result;
+use crate::numbers::significant;
 use crate::results::{CurvePoint, Measured, RunResult, Scores, Spectrum};
 
 /// A part of the data and its scores at a point of training.
@@ -133,9 +135,11 @@ pub fn spectra(result: &RunResult, files: &BTreeMap<String, Spectrum>, tau: f64)
                 let dim = values.len() + count;
                 format!("all {dim} eigenvalues: {} listed, {count} more are {value} by structure", values.len())
             }
-            Spectrum::Quadrature { dim, probes, top, bottom } => format!(
-                "density of {dim} eigenvalues from {} probes (band: ± one standard error), {} extremes with residuals",
+            Spectrum::Quadrature { dim, probes, top, bottom, .. } => format!(
+                "density of {dim} eigenvalues from {} probes, spread by {} decades (band: 95 % at each place, of the probes alone); \
+                 what counts as zero is one column; ticks: {} extremes with residuals",
                 probes.len(),
+                significant(SMOOTHING_DECADES, 2),
                 top.len() + bottom.len(),
             ),
         };

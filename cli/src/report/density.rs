@@ -1,8 +1,11 @@
 //! How many eigenvalues lie where: counts in bins of a signed logarithmic axis.
 //!
 //! A bin of width 1/8 decade holds the number of eigenvalues, of an exact spectrum; of quadratures, p times the weight
-//! that falls into it, as a mean over probes with its standard error. A quadrature's nodes are spread by a narrow Gaussian
-//! first: it knows the mass around a node, not the place of every eigenvalue.
+//! that falls into it, as a mean over probes with an interval of 95 % (Student's t, each bin by itself). A quadrature's nodes
+//! are spread by a narrow Gaussian first: it knows the mass around a node, not the place of every eigenvalue. Nodes that
+//! count as zero are not: what lies there is an atom, whose mass goes into the bin of zero whole.
+
+use eigenlens_hessian::student::{LEVEL, quantile};
 
 use super::axis::Scale;
 use crate::results::{Probe, Spectrum};
@@ -11,6 +14,8 @@ use crate::results::{Probe, Spectrum};
 pub const PER_DECADE: f64 = 8.0;
 /// Standard deviation of the Gaussian that spreads a node, in bins.
 const SPREAD: f64 = 0.7;
+/// The same in decades.
+pub const SMOOTHING_DECADES: f64 = SPREAD / PER_DECADE;
 
 /// Counts per bin.
 #[derive(Clone, Debug)]
@@ -19,7 +24,7 @@ pub struct Density {
     pub start: f64,
     /// Expected number of eigenvalues in each bin.
     pub counts: Vec<f64>,
-    /// Standard error of each, of a spectrum known from at least two probes.
+    /// Half the width of an interval of 95 % for each, of a spectrum known from at least two probes.
     pub errors: Option<Vec<f64>>,
 }
 
@@ -32,6 +37,8 @@ pub struct Frame {
     pub lo: f64,
     /// Right end, as an eigenvalue.
     pub hi: f64,
+    /// Up to this times the largest |λ| of a spectrum counts as zero.
+    pub tau: f64,
 }
 
 impl Frame {
@@ -46,7 +53,7 @@ impl Frame {
         let c = 10f64.powf((tau * largest).log10().round());
         let (lo, hi) = positions.iter().fold((0.0, 0.0), |(lo, hi): (f64, f64), x| (lo.min(*x), hi.max(*x)));
         // Room for what looks like zero, on both sides, and beyond the ends.
-        Some(Self { c, lo: (2.0 * lo).min(-20.0 * c), hi: (2.0 * hi).max(20.0 * c) })
+        Some(Self { c, lo: (2.0 * lo).min(-20.0 * c), hi: (2.0 * hi).max(20.0 * c), tau })
     }
 
     /// The scale of the axis.
@@ -75,11 +82,14 @@ impl Density {
                 Self { start, counts, errors: None }
             }
             Spectrum::Quadrature { dim, probes, .. } => {
-                let each: Vec<Vec<f64>> = probes.iter().map(|p| smear(p, *dim, bins, place)).collect();
+                let largest = spectrum.positions().iter().fold(0.0, |m: f64, x| m.max(x.abs()));
+                let zero = frame.tau * largest;
+                let each: Vec<Vec<f64>> = probes.iter().map(|p| smear(p, *dim, bins, zero, place)).collect();
                 let n = each.len() as f64;
                 let mean: Vec<f64> = (0..bins).map(|i| each.iter().map(|p| p[i]).sum::<f64>() / n.max(1.0)).collect();
                 let variance = |i: usize| each.iter().map(|p| (p[i] - mean[i]).powi(2)).sum::<f64>() / (n - 1.0);
-                let errors = (each.len() > 1).then(|| (0..bins).map(|i| (variance(i) / n).sqrt()).collect());
+                let t = quantile(LEVEL, each.len().saturating_sub(1));
+                let errors = (each.len() > 1).then(|| (0..bins).map(|i| t * (variance(i) / n).sqrt()).collect());
                 Self { start, counts: mean, errors }
             }
         }
@@ -98,10 +108,15 @@ impl Density {
     }
 }
 
-/// p times the weights of one probe, spread over the bins; what falls over an end goes to the last bin there.
-fn smear(probe: &Probe, dim: usize, bins: usize, place: impl Fn(f64) -> f64) -> Vec<f64> {
+/// p times the weights of one probe, spread over the bins but for what counts as zero; what falls over an end goes to the last
+/// bin there.
+fn smear(probe: &Probe, dim: usize, bins: usize, zero: f64, place: impl Fn(f64) -> f64) -> Vec<f64> {
     let mut out = vec![0.0; bins];
     for (&x, &w) in probe.nodes.iter().zip(&probe.weights).filter(|(x, w)| x.is_finite() && **w > 0.0) {
+        if x.abs() <= zero {
+            out[(place(0.0).max(0.0) as usize).min(bins - 1)] += dim as f64 * w;
+            continue;
+        }
         let centre = place(x);
         let nearest = centre.floor();
         let kernel: Vec<(usize, f64)> = (-3..=3)
@@ -125,7 +140,7 @@ mod tests {
 
     fn quadrature(probes: Vec<(Vec<f64>, Vec<f64>)>) -> Spectrum {
         let probes = probes.into_iter().map(|(nodes, weights)| Probe { nodes, weights }).collect();
-        Spectrum::Quadrature { dim: 100, probes, top: vec![], bottom: vec![] }
+        Spectrum::Quadrature { dim: 100, probes, top: vec![], bottom: vec![], cdf: None }
     }
 
     #[test]
@@ -159,6 +174,21 @@ mod tests {
         let spectrum = quadrature(vec![(vec![-2.0, 0.0, 1e-4, 7.0], vec![0.25; 4]), (vec![3.0], vec![1.0])]);
         let density = Density::of(&spectrum, Frame::of([&spectrum].into_iter(), 1e-6).unwrap());
         assert!((density.counts.iter().sum::<f64>() - 100.0).abs() < 1e-9);
+    }
+
+    /// 60 % at zero, and close to it: one column, not a hill.
+    #[test]
+    fn an_atom_at_zero_is_not_smeared_and_bands_are_student_s() {
+        let spectrum = quadrature(vec![(vec![-1e-9, 1.0], vec![0.6, 0.4]), (vec![1e-8, 1.0], vec![0.7, 0.3])]);
+        let density = Density::of(&spectrum, Frame::of([&spectrum].into_iter(), 1e-6).unwrap());
+        let zero = (0..density.counts.len()).find(|&i| density.edges(i).1 > 0.0).unwrap();
+        assert!(
+            (density.counts[zero] - 65.0).abs() < 1e-9
+                && density.counts[zero - 1] == 0.0
+                && density.counts[zero + 1] == 0.0
+        );
+        // Two samples 60 and 70: a standard error of 5, times 12.7.
+        assert!((density.errors.unwrap()[zero] - 5.0 * 12.706).abs() < 1e-2);
     }
 
     #[test]

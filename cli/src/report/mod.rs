@@ -13,6 +13,8 @@ mod ridges;
 mod tests;
 mod text;
 
+pub use density::SMOOTHING_DECADES;
+
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 

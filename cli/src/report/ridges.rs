@@ -158,7 +158,7 @@ mod tests {
         let exact = Spectrum::exact(vec![-1.0, 0.0, 0.0, 3.0]);
         let probe = |a, b| Probe { nodes: vec![a, b], weights: vec![0.5, 0.5] };
         let probes = vec![probe(0.1, 2.0), probe(0.2, 2.5)];
-        let slq = Spectrum::Quadrature { dim: 4, probes, top: vec![], bottom: vec![] };
+        let slq = Spectrum::Quadrature { dim: 4, probes, top: vec![], bottom: vec![], cdf: None };
         let rows = [Ridge { epoch: 0, spectrum: &exact }, Ridge { epoch: 5, spectrum: &slq }];
         let svg = svg(&rows, 1, 1e-6, "layer 1").unwrap().unwrap();
         assert!(svg.contains("aria-label=\"layer 1\"") && svg.contains("eigenvalue λ"));

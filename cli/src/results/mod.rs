@@ -3,6 +3,7 @@
 //! A number that is not finite has no place in it: it is left out, and [`RunResult::notes`] says where. Lists are in the
 //! order of time or depth.
 
+mod cdf;
 pub mod maps;
 mod metrics;
 mod pairs;
@@ -19,6 +20,7 @@ use eigenlens_hessian::curvature::Curvature;
 use crate::config::Task;
 use crate::error::{Failure, Result};
 
+pub use cdf::Cdf;
 pub use maps::Maps;
 pub use metrics::{HEADER, Row, metrics_csv, rows};
 pub use pairs::interlayer_csv;
@@ -169,6 +171,27 @@ pub struct Pair {
     pub residual: f64,
 }
 
+/// What is known of a spectrum from quadratures as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DensitySummary {
+    /// Share of the eigenvalues that count as zero: |λ| ≤ `zero_tolerance`. They are mass, not density.
+    pub zero: Measured,
+    /// The share is no less, with probability `level`.
+    pub zero_low: f64,
+    /// The share is no more, with probability `level`.
+    pub zero_high: f64,
+    /// τ times the largest |λ|.
+    pub zero_tolerance: f64,
+    /// Probability of this and of the bands of the distribution function in the spectrum's file, at each place by itself.
+    pub level: f64,
+    /// How much the distribution depends on the probes: half the Wasserstein-1 distance between those of even and odd number
+    /// over the mean |λ|.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discrepancy: Option<f64>,
+    /// Standard deviation of the Gaussian that spreads a node in the pictures of the report, in decades of |λ|.
+    pub smoothing_decades: f64,
+}
+
 /// One layer, or another block of the Hessian, at one snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerResult {
@@ -212,6 +235,12 @@ pub struct LayerResult {
     /// The smallest eigenvalues, ascending, where the spectrum is not exact.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bottom: Vec<Pair>,
+    /// max |QᵀQ − I| over the eigenvectors of the pairs, measured: far above rounding it would mean a pair found twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair_orthogonality: Option<f64>,
+    /// The spectrum as a whole, where it is not exact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub density: Option<DensitySummary>,
     /// Whatever else there is to say, such as "identically zero".
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -248,6 +277,8 @@ impl LayerResult {
             quantities: finite,
             top: Vec::new(),
             bottom: Vec::new(),
+            pair_orthogonality: None,
+            density: None,
             notes,
         }
     }

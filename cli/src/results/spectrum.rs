@@ -8,12 +8,15 @@
 //! | `nodes`, `weights`, `probe` | else: the quadratures of all probes, one after the other, with the number of the probe |
 //! | `top`, `top_residuals` | largest eigenvalues, descending, with ‖Hv − λv‖ |
 //! | `bottom`, `bottom_residuals` | smallest eigenvalues, ascending, with ‖Hv − λv‖ |
+//! | `cdf_at`, `cdf` | places t and the share of eigenvalues ≤ t, mean over the probes; with |
+//! | `cdf_enclosure_low`, `cdf_enclosure_high` | what more steps could change (Chebyshev–Markov–Stieltjes), and |
+//! | `cdf_low`, `cdf_high`, `cdf_level` | the band that holds the share at each t with that probability, 0.95 |
 
 use std::collections::BTreeMap;
 
 use eigenlens_nets::data::npz::{self, Column};
 
-use super::Pair;
+use super::{Cdf, Pair};
 use crate::error::{Failure, Result};
 
 /// The Gauss quadrature of one random probe.
@@ -45,6 +48,8 @@ pub enum Spectrum {
         top: Vec<Pair>,
         /// Smallest eigenvalues, ascending.
         bottom: Vec<Pair>,
+        /// The distribution function in its bands; files of earlier versions have none.
+        cdf: Option<Cdf>,
     },
 }
 
@@ -95,7 +100,7 @@ impl Spectrum {
             Spectrum::Exact { values, repeated: (value, _) } => {
                 npz::write(&[dim, ("eigenvalues", Column::F64(values)), ("repeated", Column::F64(&[*value]))])
             }
-            Spectrum::Quadrature { probes, top, bottom, .. } => {
+            Spectrum::Quadrature { probes, top, bottom, cdf, .. } => {
                 let nodes: Vec<f64> = probes.iter().flat_map(|p| p.nodes.iter().copied()).collect();
                 let weights: Vec<f64> = probes.iter().flat_map(|p| p.weights.iter().copied()).collect();
                 let number = probes.iter().enumerate().flat_map(|(i, p)| std::iter::repeat_n(i as i64, p.nodes.len()));
@@ -103,7 +108,7 @@ impl Spectrum {
                 let split =
                     |pairs: &[Pair]| -> (Vec<f64>, Vec<f64>) { pairs.iter().map(|p| (p.value, p.residual)).unzip() };
                 let (top, bottom) = (split(top), split(bottom));
-                npz::write(&[
+                let mut columns = vec![
                     dim,
                     ("nodes", Column::F64(&nodes)),
                     ("weights", Column::F64(&weights)),
@@ -112,7 +117,9 @@ impl Spectrum {
                     ("top_residuals", Column::F64(&top.1)),
                     ("bottom", Column::F64(&bottom.0)),
                     ("bottom_residuals", Column::F64(&bottom.1)),
-                ])
+                ];
+                columns.extend(cdf.iter().flat_map(Cdf::columns));
+                npz::write(&columns)
             }
         }
     }
@@ -129,6 +136,7 @@ impl Spectrum {
 }
 
 fn parse(mut columns: BTreeMap<String, Vec<f64>>) -> Result<Spectrum, String> {
+    let cdf = Cdf::take(&mut columns)?;
     let mut column = |name: &str| columns.remove(name).ok_or_else(|| format!("the array {name} is missing"));
     if let Ok(values) = column("eigenvalues") {
         let Ok(repeated) = column("repeated") else { return Ok(Spectrum::exact(values)) };
@@ -161,7 +169,7 @@ fn parse(mut columns: BTreeMap<String, Vec<f64>>) -> Result<Spectrum, String> {
         last.nodes.push(nodes[i]);
         last.weights.push(weights[i]);
     }
-    Ok(Spectrum::Quadrature { dim, probes, top, bottom })
+    Ok(Spectrum::Quadrature { dim, probes, top, bottom, cdf })
 }
 
 /// The number of parameters.

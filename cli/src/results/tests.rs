@@ -131,8 +131,30 @@ fn probes_may_differ_in_length() {
         ],
         top: vec![Pair { value: 2.0, residual: 1e-9 }],
         bottom: vec![],
+        cdf: Some(Cdf {
+            at: vec![0.0, 1.0],
+            mean: vec![0.25, 0.75],
+            enclosure: (vec![0.25, 0.5], vec![0.25, 1.0]),
+            band: (vec![0.0, 0.1], vec![0.5, 1.0]),
+            level: 0.95,
+        }),
     };
     assert_eq!(Spectrum::from_npz(&spectrum.to_npz(), "x").unwrap(), spectrum);
+}
+
+/// Files of earlier versions have no distribution function; files with half of one are damaged.
+#[test]
+fn a_distribution_function_may_be_absent_but_not_in_part() {
+    let (one, none) = ([1.0], []);
+    let column = npz::Column::F64;
+    let mut columns =
+        vec![("dim", column(&one)), ("nodes", column(&one)), ("weights", column(&one)), ("probe", column(&one))];
+    columns.extend(["top", "top_residuals", "bottom", "bottom_residuals"].map(|name| (name, column(&none))));
+    let Spectrum::Quadrature { cdf, .. } = Spectrum::from_npz(&npz::write(&columns), "x").unwrap() else { panic!() };
+    assert!(cdf.is_none());
+    columns.push(("cdf_at", column(&one)));
+    let error = Spectrum::from_npz(&npz::write(&columns), "x").unwrap_err().to_string();
+    assert!(error.contains("the array cdf is missing"), "{error}");
 }
 
 #[test]

@@ -170,7 +170,7 @@ fn both_routes_agree_on_small_and_degenerate_blocks() {
 #[test]
 fn further_probes_sharpen_the_trace_and_say_when_they_ran_out() {
     let a = rotated(&outliers_and_bulk(60));
-    let plain = analyze_block("b", &a, None, &krylov()).unwrap();
+    let plain = analyze_block("b", &a, None, &BlockOptions { top: 0, bottom: 0, ..krylov() }).unwrap();
     let o = BlockOptions {
         trace: Some(HutchinsonOptions { probes: 1000, rel_err: Some(0.01), ..Default::default() }),
         ..krylov()

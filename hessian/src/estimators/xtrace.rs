@@ -17,7 +17,9 @@ use crate::hutchinson::{Diagonal, RunningVector};
 /// The terms t_i are exchangeable but not independent. The spread Σ (t_i − t̄)²/(m (m − 1)) that the authors take for the
 /// squared error covered 75 to 94 % where 95 were due (least for flat spectra and many probes). The standard error here
 /// is that of the jackknife, the whole estimate without each probe in turn, which is not too small on average (Efron &
-/// Stein 1981) and may be too large by several times where the error falls fast with m.
+/// Stein 1981) and may be too large by several times where the error falls fast with m. An interval of nominally 95 % covers 97
+/// to 100 %. It can't be mended from the same probes: the estimate takes all of them into every term, and no unbiased
+/// estimate of its variance exists then.
 ///
 /// Cost: 2 products per probe, 2 n · probes values of memory, about 8 n · probes² flops and, for the jackknife, 10 probes⁴.
 ///
@@ -113,7 +115,8 @@ pub struct DiagonalEstimate {
 ///
 /// Unbiased, and exact to rounding (`Invariant`) when there are more probes than A has rank. The standard errors are the
 /// authors', from the spread of the terms, which are not independent: they are **too small**, by 5 to 40 % where we
-/// measured, so that an interval of nominally 95 % covered 77 to 92 %. `rel_err` bounds ‖standard errors‖₂/‖diagonal‖₂. For an operator that is diagonal
+/// measured, so that an interval of nominally 95 % covered 77 to 92 %:
+/// don't give it as one of 95 %. `rel_err` bounds ‖standard errors‖₂/‖diagonal‖₂. For an operator that is diagonal
 /// already, or nearly so, [`hutchinson`](crate::hutchinson::hutchinson) needs fewer products: one, if it is.
 ///
 /// Cost: 2 products per probe, 3 n · probes values of memory and about 10 n · probes² flops.

@@ -265,6 +265,33 @@ fn quantities_from_quadratures_agree_with_the_exact_ones() {
     }
 }
 
+/// W₁ asked for is W₁ obtained: over 100 seeds the root mean square of the distance from the exact distribution is at most
+/// 1.5 times what was asked for, looks and the number of probes do not depend on lanes, and too few probes are said.
+#[test]
+fn an_adaptive_run_stops_at_its_distance_or_says_that_it_could_not() {
+    let l = outliers_and_bulk(60);
+    let a = rotated(&l);
+    let size = l.iter().map(|x| x.abs()).sum::<f64>() / 60.0;
+    for rel_err in [0.15, 0.06] {
+        let mut squares = 0.0;
+        for seed in 0..100 {
+            let o = SlqOptions { rel_err: Some(rel_err), seed, ..options(2000, 40) };
+            let r = slq(&a, &o).unwrap();
+            assert!(r.stop == Stop::Converged && r.discrepancy() <= rel_err && r.quadratures.len() < 2000);
+            squares += (r.cdf_distance(&l).unwrap().wasserstein / size).powi(2) / 100.0;
+        }
+        assert!(squares.sqrt() < 1.5 * rel_err, "{} for {rel_err}", squares.sqrt());
+    }
+    let o = |lanes| SlqOptions { rel_err: Some(0.1), lanes, ..options(500, 20) };
+    assert_eq!(slq(&a, &o(Some(1))), slq(&a, &o(Some(5))));
+    let r = slq(&a, &SlqOptions { rel_err: Some(1e-9), ..options(10, 20) }).unwrap();
+    assert_eq!((r.stop, r.quadratures.len()), (Stop::MaxSteps, 10));
+    assert!(slq(&a, &options(1, 5)).unwrap().discrepancy().is_nan());
+    // Any two probes of a multiple of the identity agree.
+    let same = slq(&rotated(&[2.0; 9]), &SlqOptions { rel_err: Some(1e-6), ..options(50, 5) }).unwrap();
+    assert_eq!((same.stop, same.quadratures.len()), (Stop::Converged, 8));
+}
+
 #[test]
 #[should_panic(expected = "0 probes of 80 steps")]
 fn no_probes_are_refused() {

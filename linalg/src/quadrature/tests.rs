@@ -128,6 +128,49 @@ fn the_mean_over_probes_estimates_the_trace() {
     assert!((mean - want).abs() < 4.0 * (variance / 20.0).sqrt(), "{mean} ± {} {want}", (variance / 20.0).sqrt());
 }
 
+/// The canonical rule has its node, is exact to degree 2m − 2, and bounds the distribution function within what the Gauss
+/// nodes say; at a Gauss node it is the Gauss rule.
+#[test]
+fn the_rule_through_a_place_is_exact_and_bounds_the_distribution_there() {
+    let n = 40;
+    let d: Vec<f64> = (0..n).map(|i| (i as f64 * 0.7).sin()).collect();
+    let a = DenseOperator::diagonal(&d);
+    let c = Distribution::Gaussian.probe(1, 0, n);
+    for m in [1, 2, 5, 9] {
+        let run = lanczos(&a, &c, &Options::steps(m));
+        let (matrix, gauss) = (run.tridiagonal(), run.quadrature().unwrap());
+        for t in (-30..30).map(|i| f64::from(i) * 0.0411) {
+            let Some(rule) = matrix.canonical(t) else { continue };
+            assert!(rule.nodes.iter().any(|x| (x - t).abs() < 1e-11), "m = {m}, t = {t}: {:?}", rule.nodes);
+            for k in 0..(2 * m as i32 - 1) {
+                let (got, want) = (rule.moment(k), exact(&d, &c, |x| x.powi(k)));
+                let far = rule.nodes.iter().fold(1.0, |m: f64, x| m.max(x.abs()));
+                assert!((got - want).abs() < 1e-12 * far.powi(k), "m = {m}, t = {t}, k = {k}: {got} {want}");
+            }
+            let (low, high) = matrix.cdf_bounds(t).unwrap();
+            let want = exact(&d, &c, |x| f64::from(u8::from(x <= t)));
+            assert!(low <= want + 1e-12 && want <= high + 1e-12, "m = {m}, t = {t}: {low} {want} {high}");
+            let (lower, upper) = gauss.distribution_bounds(t);
+            assert!(lower <= low + 1e-12 && high <= upper + 1e-12, "m = {m}, t = {t}");
+        }
+        let node = gauss.nodes[m / 2];
+        let (low, high) = matrix.cdf_bounds(node).unwrap();
+        assert!((high - low - gauss.weights[m / 2]).abs() < 1e-9, "m = {m}");
+    }
+    assert!(Tridiagonal::default().canonical(0.0).is_none());
+}
+
+#[test]
+fn a_rule_gives_its_matrix_back() {
+    let a = Prescribed::new((0..60).map(|i| f64::from(i * i) / 900.0 - 1.0).collect(), 3);
+    let run = lanczos(&a, &Distribution::Rademacher.probe(3, 0, 60), &Options::steps(12));
+    let (t, back) = (run.tridiagonal(), run.quadrature().unwrap().tridiagonal(12).unwrap());
+    let near = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-9);
+    assert!(near(&t.alpha, &back.alpha) && near(&t.beta, &back.beta), "{t:?} {back:?}");
+    assert_eq!(run.quadrature().unwrap().tridiagonal(5).unwrap().order(), 5);
+    assert!(Quadrature::default().tridiagonal(3).is_none());
+}
+
 proptest! {
     /// The distribution function of the measure lies within the bounds at every point; the mass is 1, no weight negative.
     #[test]
