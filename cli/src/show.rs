@@ -87,7 +87,7 @@ pub fn run(result: &RunResult, directory: &str, report: &str, format: Format, wi
                 let blocks = if result.blocks == "layer" { "Layers" } else { "Blocks" };
                 text.push_str(&format!("\n{blocks} after epoch {}:\n\n", last.epoch));
                 text.push_str(&layers(last, &result.blocks).render(width));
-                text.push_str(&outside(last, &result.blocks));
+                text.push_str(&outside(last, &result.blocks, width));
             }
             for note in &result.notes {
                 text.push_str(&format!("note: {note}\n"));
@@ -165,7 +165,7 @@ fn layers(snapshot: &Snapshot, kind: &str) -> Table {
 }
 
 /// What the blocks leave out, in one sentence each; nothing if it was not computed or they are all of it.
-fn outside(snapshot: &Snapshot, kind: &str) -> String {
+fn outside(snapshot: &Snapshot, kind: &str, width: usize) -> String {
     let mut text = String::new();
     if kind == "network" {
         return text;
@@ -174,7 +174,11 @@ fn outside(snapshot: &Snapshot, kind: &str) -> String {
         text.push_str(&format!("\nbetween blocks  Φ = {} of the squared curvature\n", measured(phi, Form::Share)));
     }
     if let Some(bound) = misplaced(snapshot) {
-        text.push_str(&format!("                {bound}\n"));
+        // Below the label of Φ.
+        let label = " ".repeat(16);
+        for line in wrap(&bound, width.saturating_sub(label.len()).max(20)) {
+            text.push_str(&format!("{label}{line}\n"));
+        }
     }
     text
 }
@@ -185,14 +189,14 @@ pub fn misplaced(snapshot: &Snapshot) -> Option<String> {
     let least = significant(lower, 3);
     Some(match upper {
         Some(upper) => format!(
-            "no eigenvalue of the whole Hessian is further than {} from that of the blocks (Weyl: ‖H − blocks‖₂ is {least} \
+            "no eigenvalue of the whole matrix is further than {} from that of the blocks (Weyl: ‖whole − blocks‖₂ is {least} \
              to {}, at {} %)",
             significant(upper, 3),
             significant(upper, 3),
             significant(100.0 * confidence, 3)
         ),
         None => format!(
-            "‖H − blocks‖₂ is at least {least}: so far may an eigenvalue of the whole Hessian be from that of the blocks"
+            "‖whole − blocks‖₂ is at least {least}: so far may an eigenvalue of the whole matrix be from that of the blocks"
         ),
     })
 }

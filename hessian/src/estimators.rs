@@ -204,8 +204,8 @@ fn symmetric(difference: f64, largest: f64) -> Result<(), EstimatorError> {
 }
 
 #[cfg(test)]
-mod coverage_nets;
-#[cfg(test)]
 mod coverage_tests;
+#[cfg(test)]
+mod network_tests;
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,7 @@ use std::time::Instant;
 
 use eigenlens_autodiff::Order;
 use eigenlens_hessian::block::{BlockOptions, Route};
+use eigenlens_hessian::coupling::{OffDiagonal, steps_for};
 use eigenlens_hessian::curvature::Curvature;
 use eigenlens_hessian::geometry::{GeometryOptions, geometry};
 use eigenlens_hessian::layerwise::Choice;
@@ -106,6 +107,14 @@ fn plan_in<T: Real>(config: &Config, setup: &Setup, progress: &Progress) -> Resu
             phi_products += columns;
             phi_seconds += columns as f64 * several(&block, columns);
         }
+    }
+    if phi_products > 0 && phi.steps > 0 && all.len() > 1 {
+        // What lies between the blocks, at most so often.
+        let products = steps_for(model.len(), phi.steps) + 1;
+        phi_products += products;
+        let outside = OffDiagonal::new(&objective, &all, curvature.kind().unwrap_or(Kind::Hessian));
+        let (x, mut y) = (vec![1.0; model.len()], vec![0.0; model.len()]);
+        phi_seconds += products as f64 * typical(|| outside.apply(1, &x, &mut y));
     }
     Ok(Plan {
         model: config.model.describe(setup.spec.features(), setup.summary.outputs),

@@ -155,7 +155,9 @@ pub fn how_to_read(result: &RunResult, tau: f64) -> String {
         rows.push((
             "Φ",
             "The blocks say nothing about curvature between them. Of the sum of squares of all entries of the whole \
-             Hessian, Φ is the share that lies there; the pictures block by block show the rest."
+             Hessian, Φ is the share that lies there; the pictures block by block show the rest. By Weyl's theorem no \
+             eigenvalue of the whole is further from that of the blocks, all taken together and sorted, than the largest \
+             |eigenvalue| of what lies between them."
                 .to_owned(),
         ));
     }

@@ -135,6 +135,8 @@ mod tests {
     use crate::testing::{Case, cases, linearized, mixed};
     use eigenlens_linalg::dense;
     use eigenlens_linalg::operator::to_dense;
+    use eigenlens_nets::init::Init;
+    use eigenlens_nets::{Activation, Grouping, Loss, Model, ModelSpec};
 
     /// Eigenvalues of H and of its diagonal blocks, both ascending, and ‖H − blockdiag H‖₂.
     fn exactly(objective: &Objective<'_, f64>, parts: &[Part]) -> (Vec<f64>, Vec<f64>, f64) {
@@ -173,17 +175,19 @@ mod tests {
         }
     }
 
-    /// One part leaves nothing; nor do layers that don't see each other: with weights of zero everywhere, only the last bias
-    /// has any curvature.
+    /// One part leaves nothing; nor do the neurons of one layer under a squared error, which don't see each other.
     #[test]
     fn nothing_between_the_parts_is_nothing_but_rounding() {
         let Case { model, samples, .. } = cases().swap_remove(0);
-        let mut objective = linearized(&model, &samples);
+        let objective = linearized(&model, &samples);
         let network = [Part::network(&model)];
         assert_eq!(blockwise_error(&objective, &network, Kind::Hessian, 9, 0).unwrap().upper, 0.0);
-        objective.linearize_with_gradient(&vec![0.0; model.len()]);
-        let found = blockwise_error(&objective, &model.layer_blocks(), Kind::Hessian, 9, 0).unwrap();
-        assert!(found.lower == 0.0 && found.upper < 1e-12, "{found:?}");
+        let spec = ModelSpec::mlp(&[4, 3], Activation::Tanh, Init::XavierNormal { gain: 1.0 }, Loss::Mse);
+        let model = Model::new(&spec).unwrap();
+        let objective = linearized(&model, &crate::testing::samples(23, 4, 3, Loss::Mse));
+        let neurons = model.blocks(&Grouping::Neuron).unwrap();
+        let found = blockwise_error(&objective, &neurons, Kind::Hessian, 9, 0).unwrap();
+        assert!(neurons.len() == 3 && found.lower == 0.0 && found.upper < 1e-11, "{found:?}");
     }
 
     #[test]

@@ -121,7 +121,6 @@ fn stated_intervals_cover_as_often_as_they_say_on_three_networks() {
         let tally = tally(model, samples);
         for (quantity, what) in NAMES.into_iter().enumerate() {
             let share = tally.share(quantity);
-            println!("{name}, {what}: {:.1} %", 100.0 * share);
             if quantity == 8 {
                 student = student.min(share);
             } else if !(0.92..=0.98).contains(&share) {
