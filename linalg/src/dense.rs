@@ -1,4 +1,4 @@
-//! All eigenvalues of a dense symmetric matrix, with or without eigenvectors, through faer.
+//! All eigenvalues of a dense symmetric matrix, with or without eigenvectors, and singular values, through faer.
 //!
 //! Values only: faer's tridiagonalisation, then our own QL (faer's values-only QR loses two digits). With vectors: faer's
 //! divide and conquer.
@@ -17,6 +17,10 @@ use faer::{MatMut, MatRef, Par};
 
 use crate::reduce::{all_finite, max_abs};
 use crate::tridiagonal::{Tridiagonal, power_of_two};
+
+mod singular;
+
+pub use singular::singular_values;
 
 /// Relative asymmetry above which a matrix is refused: the same threshold as [`crate::lanczos::ASYMMETRY`].
 pub const ASYMMETRY: f64 = crate::lanczos::ASYMMETRY;
