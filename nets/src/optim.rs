@@ -15,6 +15,7 @@ use crate::options::{OptionError, in_range};
 use rules::{Moments, Momentum, Plain};
 
 mod rules;
+mod stability;
 
 /// Stochastic gradient descent with heavy-ball or Nesterov momentum, as `torch.optim.SGD` without dampening:
 ///

@@ -326,6 +326,11 @@ impl<'m, T: Real> Trainer<'m, T> {
         &self.state
     }
 
+    /// Epochs that are asked for.
+    pub fn epochs(&self) -> u64 {
+        self.options.epochs
+    }
+
     /// Optimiser steps in an epoch.
     pub fn steps_per_epoch(&self) -> u64 {
         self.n.div_ceil(self.options.batch_size.min(self.n)) as u64
@@ -469,6 +474,21 @@ pub fn train<T: Real>(
     options: &TrainOptions,
     mut observe: impl FnMut(&Epoch, &State<T>) -> Next,
 ) -> Result<Trained<T>, TrainError> {
+    train_watched(model, start, training, validation, options, |epoch, trainer| observe(epoch, trainer.point()))
+}
+
+/// As [`train`], for observers that also want the optimiser's state.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_watched<T: Real>(
+    model: &Model<T>,
+    start: State<T>,
+    training: &Samples,
+    validation: Option<&Samples>,
+    options: &TrainOptions,
+    mut observe: impl FnMut(&Epoch, &Trainer<'_, T>) -> Next,
+) -> Result<Trained<T>, TrainError> {
     let mut trainer = Trainer::new(model, training, start, options.clone())?;
     let mut on_train = Evaluator::new(model, training)?;
     let mut on_validation = validation.map(|v| Evaluator::new(model, v)).transpose()?;
@@ -500,7 +520,7 @@ pub fn train<T: Real>(
             return Ok(Trained { state: finite, history, end });
         }
         finite.clone_from(trainer.point());
-        let wanted = observe(&now, trainer.point());
+        let wanted = observe(&now, &trainer);
         let watched = now.validation.map(|v| v.loss);
         history.push(now);
         if let (Some(stopping), Some(loss)) = (&mut stopping, watched) {
