@@ -1,7 +1,7 @@
 //! From one symmetric operator to its report: all eigenvalues where they can be had, else extreme pairs and quadratures.
 
 use eigenlens_linalg::dense::{self, DenseError};
-use eigenlens_linalg::eigs::{self, eigs_from};
+use eigenlens_linalg::eigs::{self, Eigs, eigs_from};
 use eigenlens_linalg::operator::to_dense;
 use eigenlens_linalg::{LinearOperator, Stop};
 
@@ -34,6 +34,8 @@ pub struct BlockOptions {
     /// Beyond `exact_max`: further probes for trace and Frobenius norm, until an error is reached. `None`: those of the
     /// quadrature serve, with the pairs taken exactly ([`Deflation`]).
     pub trace: Option<HutchinsonOptions>,
+    /// How many of the leading eigenvectors to keep ([`BlockReport::leading`]), p values each. Default 0.
+    pub vectors: usize,
     /// Thresholds.
     pub metrics: MetricOptions,
 }
@@ -50,6 +52,7 @@ impl Default for BlockOptions {
             keep_vectors: false,
             slq: SlqOptions::default(),
             trace: None,
+            vectors: 0,
             metrics,
         }
     }
@@ -121,6 +124,9 @@ pub struct BlockReport {
     pub spectrum: Spectrum,
     /// The quantities that are defined and known, in the order of [`METRICS`](metrics::METRICS).
     pub quantities: Vec<Quantity>,
+    /// The largest eigenvalues with their vectors, one pair more than [`BlockOptions::vectors`] (or all p) to know the gap
+    /// below them; `None` if none were asked for or the block vanishes.
+    pub leading: Option<Eigs>,
     /// Why each iteration ended; empty for the dense routes.
     pub stops: Vec<StageStop>,
     /// How the extreme pairs were found; `None` if there was no search.
@@ -145,6 +151,7 @@ impl BlockReport {
             route,
             quantities: metrics::quantities(&spectrum, options),
             spectrum,
+            leading: None,
             stops: Vec::new(),
             pairs: None,
             products: 0,
@@ -319,6 +326,7 @@ fn from_krylov(
         Ok(())
     };
     let (mut top, mut bottom, mut search, mut deflation) = (Vec::new(), Vec::new(), None, None);
+    let mut leading = None;
     if options.top + options.bottom > 0 {
         let ends = usize::from(options.top > 0) + usize::from(options.bottom > 0);
         let limits = eigs::Options {
@@ -351,6 +359,9 @@ fn from_krylov(
             intervals: order.iter().map(|&i| found.interval(i)).collect(),
             vectors: kept.iter().flat_map(|&i| found.vector(i)).copied().collect(),
         });
+        if options.vectors > 0 && found.upper > options.vectors.min(p - 1) {
+            leading = Some(first_pairs(found, options.vectors + 1));
+        }
     }
     let more = options.trace.map(|o| hutchinson(a, &o));
     if let Some(h) = &more {
@@ -371,6 +382,7 @@ fn from_krylov(
         route: Route::Krylov,
         quantities: metrics::quantities(&spectrum, &options.metrics),
         spectrum,
+        leading,
         stops,
         pairs: search,
         products,
@@ -390,6 +402,17 @@ fn from_krylov(
         }
     }
     Ok(report)
+}
+
+/// The first k pairs of a list.
+fn first_pairs(mut found: Eigs, k: usize) -> Eigs {
+    let n = found.vectors.len() / found.values.len().max(1);
+    found.values.truncate(k);
+    found.residuals.truncate(k);
+    found.upper = found.upper.min(k);
+    found.vectors.truncate(k * n);
+    found.vectors.shrink_to_fit();
+    found
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! leave out.
 
 use eigenlens_linalg::dense::DenseError;
+use eigenlens_linalg::eigs::{self, Eigs, End, eigs};
 use eigenlens_linalg::probes::Distribution;
 use eigenlens_linalg::{LinearOperator, Real, Stop};
 use eigenlens_nets::objective::Kind;
@@ -90,6 +91,32 @@ fn route(p: usize, estimate: &Estimate, gram: Option<&gram::Estimate>, options: 
 /// If nothing was linearized with second order, or the part reaches beyond θ.
 #[track_caller]
 pub fn block<T: Real>(
+    objective: &Objective<'_, T>,
+    part: &Part,
+    kind: Kind,
+    options: &BlockOptions,
+) -> Result<BlockReport, BlockError> {
+    let mut report = spectrum_of(objective, part, kind, options)?;
+    if options.vectors > 0 && report.leading.is_none() && report.spectrum.magnitude() > 0.0 {
+        let found = leading(objective, part, kind, options);
+        report.products += found.products;
+        report.leading = (!found.values.is_empty()).then_some(found);
+    }
+    Ok(report)
+}
+
+/// The largest eigenvalues of a part with their vectors, whatever route its spectrum takes: one pair more than
+/// `options.vectors`, or all.
+///
+/// Cost: about 100 to 300 products with the block. Numbers in f32 limit the residuals to about 100 ε ‖H‖.
+fn leading<T: Real>(objective: &Objective<'_, T>, part: &Part, kind: Kind, options: &BlockOptions) -> Eigs {
+    let own = Block::part(objective, part, kind);
+    let limits = eigs::Options::new((options.vectors + 1).min(part.len()), End::Largest);
+    let tol = options.pair_tolerance.max(100.0 * T::EPSILON.to_f64());
+    eigs(&own, &eigs::Options { tol, max_products: options.pair_products, seed: options.slq.seed, ..limits })
+}
+
+fn spectrum_of<T: Real>(
     objective: &Objective<'_, T>,
     part: &Part,
     kind: Kind,

@@ -12,15 +12,25 @@
 //! | [`geometry`] | the same between the results of functional blocks, in activation space |
 //! | [`layerwise`] | all of it for every layer at one point |
 //! | [`block`] | one operator to its report: exact, or Lanczos and quadrature |
+//! | [`gradient_coupling`](mod@gradient_coupling) | the gradient in the eigenspaces of a block |
+//! | [`approximations`](mod@approximations) | the distance of a block from one Kronecker product and from its Gauss–Newton block |
+//! | [`activation_bend`](mod@activation_bend), [`weights_spectrum`] | the activation behind a layer; its weights as matrices |
+//! | [`overlap`](mod@overlap), [`sharpness`](mod@sharpness) | leading spaces from point to point; λ_max against an optimiser's bound |
+//! | [`class_structure`](mod@class_structure) | the Gauss–Newton block of a classifier by class and cross-class means |
+//! | [`per_sample`] | which samples own an eigenvalue, and its error from the finite sample |
 //! | [`spectrum`], [`metrics`], [`density`] | spectra and what is read off them |
 //! | [`heterogeneity`](mod@heterogeneity) | distances between the spectra of blocks |
 //! | [`slq`], [`hutchinson`], [`estimate`] | stochastic estimates with standard errors |
 //! | [`estimators`], [`student`] | traces and diagonals beyond Hutchinson's; intervals from few samples |
 //! | [`verify`](mod@verify) | the user's own network, checked at run time |
 //!
-//! Only `curvature`, `operator`, `fisher`, `kronecker`, `gram`, `coupling`, `geometry`, `layerwise`, `local` and `verify` know what a network is.
+//! Only `curvature`, `operator`, `fisher`, `kronecker`, `gram`, `coupling`, `geometry`, `layerwise`, `local`, `approximations`,
+//! `activation_bend`, `weights_spectrum`, `class_structure`, `sharpness`, `per_sample` and `verify` know what a network is.
 
+pub mod activation_bend;
+pub mod approximations;
 pub mod block;
+pub mod class_structure;
 pub mod coupling;
 pub mod curvature;
 pub mod density;
@@ -28,6 +38,7 @@ pub mod estimate;
 pub mod estimators;
 pub mod fisher;
 pub mod geometry;
+pub mod gradient_coupling;
 pub mod gram;
 pub mod heterogeneity;
 pub mod hutchinson;
@@ -36,10 +47,14 @@ pub mod layerwise;
 pub mod local;
 pub mod metrics;
 pub mod operator;
+pub mod overlap;
+pub mod per_sample;
+pub mod sharpness;
 pub mod slq;
 pub mod spectrum;
 pub mod student;
 pub mod verify;
+pub mod weights_spectrum;
 
 #[cfg(test)]
 mod testing;

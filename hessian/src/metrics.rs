@@ -37,7 +37,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use table::{GAPS, METRICS, Metric, RATIOS, Unit, metric};
+pub use table::{GAPS, METRICS, Metric, PANEL, RATIOS, Unit, metric};
 
 use crate::estimate::{Estimate, Quantity, Uncertainty, pairwise_sum};
 use crate::spectrum::{Pair, Probe, Spectrum};
@@ -125,6 +125,14 @@ pub fn get<'a>(quantities: &'a [Quantity], key: &str) -> Option<&'a Quantity> {
     quantities.iter().find(|q| q.name == key)
 }
 
+/// Adds a quantity of [`PANEL`] if its value is finite.
+pub(crate) fn put(out: &mut Vec<Quantity>, name: &'static str, value: f64, uncertainty: Option<Uncertainty>) {
+    debug_assert!(metric(name).is_some(), "{name} is in no table");
+    if value.is_finite() {
+        out.push(Quantity { name, value, uncertainty });
+    }
+}
+
 /// The degree of sums that are integrals of no polynomial.
 const SMOOTH: usize = usize::MAX;
 /// The degree of sums whose quadrature error is in their bound, or that have none.
@@ -142,10 +150,7 @@ struct List<'a> {
 
 impl List<'_> {
     fn put(&mut self, name: &'static str, value: f64, uncertainty: Option<Uncertainty>) {
-        debug_assert!(metric(name).is_some(), "{name} is not in METRICS");
-        if value.is_finite() {
-            self.out.push(Quantity { name, value, uncertainty });
-        }
+        put(&mut self.out, name, value, uncertainty);
     }
 
     fn put_bounded(&mut self, name: &'static str, exact: bool, value: f64, bound: f64) {

@@ -138,7 +138,96 @@ pub const METRICS: &[Metric] = &[
     ),
 ];
 
-/// The row of a key.
+/// Quantities of a block that need more than its spectrum: vectors, the gradient, weights, samples, another snapshot. Each is
+/// there where it is defined.
+pub const PANEL: &[Metric] = &[
+    row("classes", "classes", "C, beside the outliers: theirs are C or C − 1", "Papyan 2019", Unit::Count),
+    row("ratio_below_classes", "ratio above the C-th eigenvalue", "λ_{C−1} / λ_C", "Papyan 2019", Unit::Ratio),
+    row("ratio_at_classes", "ratio below the C-th eigenvalue", "λ_C / λ_{C+1}", "Papyan 2019", Unit::Ratio),
+    row("class_share_own", "share of gradients to the own label", "tr G_0 / tr G", "Papyan 2020", Unit::Ratio),
+    row("class_share_means", "share of class means", "tr G_1 / tr G", "Papyan 2020", Unit::Ratio),
+    row("class_share_cross", "share of cross-class means", "tr G_2 / tr G", "Papyan 2020", Unit::Ratio),
+    row("gradient_quotient", "curvature along the gradient", "gᵀHg / gᵀg", "definition", Unit::Curvature),
+    row(
+        "gradient_top_share",
+        "gradient in the leading eigenspace",
+        "‖P_k g‖² / ‖g‖², P_k on the k largest eigenvalues",
+        "Gur-Ari, Roberts & Dyer 2018",
+        Unit::Ratio,
+    ),
+    row("gradient_top_k", "dimension of the leading eigenspace", "k: classes, at most 20", "definition", Unit::Count),
+    row(
+        "top_overlap",
+        "overlap with the leading eigenspace before",
+        "(1/k) tr(P_k P_k′), P_k′ of the previous snapshot",
+        "Gur-Ari, Roberts & Dyer 2018",
+        Unit::Ratio,
+    ),
+    row("trace_change", "change of the trace", "trace − that of the previous snapshot", "definition", Unit::Curvature),
+    row(
+        "frobenius_change",
+        "change of the norm",
+        "‖H‖_F − that of the previous snapshot",
+        "definition",
+        Unit::Curvature,
+    ),
+    row("sharpness", "sharpness", "λ_max of the whole Hessian", "Cohen et al. 2021", Unit::Curvature),
+    row(
+        "sharpness_preconditioned",
+        "preconditioned sharpness",
+        "λ_max(P^{-½} H P^{-½}), P of Adam",
+        "Cohen et al. 2022",
+        Unit::Curvature,
+    ),
+    row(
+        "kronecker_residual",
+        "distance from one Kronecker product",
+        "‖H − E[M] ⊗ E[ẑẑᵀ]‖_F / ‖H‖_F, without the penalty",
+        "Wu et al. 2020",
+        Unit::Ratio,
+    ),
+    row("gn_gap", "GN-Gap", "‖H − G‖_F / ‖G‖_F, without the penalty", "arXiv 2604.11639", Unit::Ratio),
+    row("activation_bend", "mean square of σ″ behind the layer", "E[σ″(a)²]", "arXiv 2604.11639", Unit::Ratio),
+    row(
+        "dead_units",
+        "dead units",
+        "share of units with |σ′(a)| ≤ 1e-6 for every sample",
+        "Lu et al. 2020",
+        Unit::Ratio,
+    ),
+    row("weight_norm", "weights: norm", "‖W‖_F", "definition", Unit::Ratio),
+    row("weight_spectral", "weights: largest singular value", "σ_1", "definition", Unit::Ratio),
+    row("weight_condition", "weights: condition number", "σ_1 / σ_min", "Martin & Mahoney 2021", Unit::Ratio),
+    row("weight_rank_stable", "weights: stable rank", "‖W‖_F² / σ_1²", "Rudelson & Vershynin 2007", Unit::Count),
+    row(
+        "weight_entropy",
+        "weights: entropy of the singular values",
+        "−Σ a ln a, a = σ / Σσ",
+        "Roy & Vetterli 2007",
+        Unit::Ratio,
+    ),
+    row("weight_mean", "weights: mean of the entries", "m_1", "definition", Unit::Ratio),
+    row("weight_std", "weights: standard deviation of the entries", "√m_2", "definition", Unit::Ratio),
+    row("weight_skewness", "weights: skewness of the entries", "m_3 / m_2^{3/2}", "definition", Unit::Ratio),
+    row("weight_kurtosis", "weights: kurtosis of the entries", "m_4 / m_2²", "definition", Unit::Ratio),
+    row("gradient_norm", "gradient: norm", "‖∇W‖_F", "definition", Unit::Curvature),
+    row("gradient_spectral", "gradient: largest singular value", "σ_1", "definition", Unit::Curvature),
+    row("gradient_condition", "gradient: condition number", "σ_1 / σ_min", "Martin & Mahoney 2021", Unit::Ratio),
+    row("gradient_rank_stable", "gradient: stable rank", "‖∇W‖_F² / σ_1²", "Rudelson & Vershynin 2007", Unit::Count),
+    row(
+        "gradient_entropy",
+        "gradient: entropy of the singular values",
+        "−Σ a ln a, a = σ / Σσ",
+        "Roy & Vetterli 2007",
+        Unit::Ratio,
+    ),
+    row("gradient_mean", "gradient: mean of the entries", "m_1", "definition", Unit::Curvature),
+    row("gradient_std", "gradient: standard deviation of the entries", "√m_2", "definition", Unit::Curvature),
+    row("gradient_skewness", "gradient: skewness of the entries", "m_3 / m_2^{3/2}", "definition", Unit::Ratio),
+    row("gradient_kurtosis", "gradient: kurtosis of the entries", "m_4 / m_2²", "definition", Unit::Ratio),
+];
+
+/// The row of a key, in [`METRICS`] or [`PANEL`].
 pub fn metric(key: &str) -> Option<&'static Metric> {
-    METRICS.iter().find(|m| m.key == key)
+    METRICS.iter().chain(PANEL).find(|m| m.key == key)
 }
