@@ -26,9 +26,11 @@ use crate::estimate::Estimate;
 
 mod curves;
 mod jacobian;
+mod samples;
 
 pub use curves::{CurvePoint, Decay};
 pub use jacobian::{Jacobians, jacobians};
+pub use samples::geometry_by_sample;
 
 #[cfg(test)]
 mod tests;
@@ -279,16 +281,7 @@ fn responses<T: Real>(
         let sums = objective.sweep_activations(
             &plan,
             lanes,
-            |_, ws| {
-                let tangent = ws.tangent_mut(node);
-                let lane = tangent.len() / lanes;
-                for (k, lane) in tangent.chunks_exact_mut(lane).enumerate() {
-                    let x = &x[(first + k) * width..][..width];
-                    for row in lane.chunks_exact_mut(width) {
-                        row.iter_mut().zip(x).for_each(|(t, &x)| *t = T::from_f64(x));
-                    }
-                }
-            },
+            |_, ws| put(ws.tangent_mut(node), &x[first * width..(first + lanes) * width], width),
             |_, ws| {
                 let mut sums = vec![0.0; lanes * total];
                 let mut at = 0;
@@ -311,6 +304,16 @@ fn responses<T: Real>(
         }
     }
     y
+}
+
+/// Each column of `x` as the tangent of every sample: (columns, width) into (columns, samples, width).
+fn put<T: Real>(tangent: &mut [T], x: &[f64], width: usize) {
+    let lane = tangent.len() * width / x.len();
+    for (lane, x) in tangent.chunks_exact_mut(lane).zip(x.chunks_exact(width)) {
+        for row in lane.chunks_exact_mut(width) {
+            row.iter_mut().zip(x).for_each(|(t, &x)| *t = T::from_f64(x));
+        }
+    }
 }
 
 /// Blocks between each two, along what they read in either direction.

@@ -204,3 +204,31 @@ fn a_linear_network_stretches_by_the_norm_of_its_weights() {
     assert!(jacobians(&objective, 4, 3).is_none());
     assert!(found.lyapunov.unwrap().mean.is_finite());
 }
+
+#[test]
+fn blocks_of_single_samples_are_those_of_objectives_of_one_sample() {
+    let model = residual(Activation::Tanh);
+    let all = samples(9, 5, 3, Loss::CrossEntropy);
+    let found = geometry_by_sample(&at(&model, &all), &GeometryOptions::default());
+    let count = found.blocks.len();
+    let mut squares = vec![0.0; 3 * count * count];
+    for n in 0..9 {
+        let one = Samples { n: 1, x: all.x[5 * n..5 * (n + 1)].to_vec(), y: all.y[n..=n].to_vec(), w: Vec::new() };
+        let alone = geometry(&at(&model, &one), &GeometryOptions::default());
+        let parts = [&alone.hessian, &alone.gauss_newton, &alone.tensor];
+        let entries = parts.into_iter().flatten().flatten();
+        squares.iter_mut().zip(entries).for_each(|(s, e)| *s += e.mean * e.mean / 9.0);
+    }
+    let parts = [&found.hessian, &found.gauss_newton, &found.tensor];
+    let scale = squares.iter().fold(0.0, |m: f64, s| m.max(s.sqrt()));
+    for (e, s) in parts.into_iter().flatten().flatten().zip(&squares) {
+        assert!((e.mean - s.sqrt()).abs() <= 1e-13 * scale, "{} and {}", e.mean, s.sqrt());
+    }
+    assert!(found.exact && found.spectral.is_none());
+    // Probes agree with unit vectors within their errors.
+    let options = GeometryOptions { exact_max: 0, probes: 400, ..GeometryOptions::default() };
+    let probed = geometry_by_sample(&at(&model, &all), &options);
+    for (p, e) in probed.hessian.iter().flatten().zip(found.hessian.iter().flatten()) {
+        assert!((p.mean - e.mean).abs() <= 5.0 * p.sem + 1e-12 * scale, "{p:?} and {e:?}");
+    }
+}
