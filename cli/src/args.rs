@@ -26,7 +26,8 @@ const ANALYZE_EXAMPLES: &str = "\
 Examples:
   eigenlens analyze runs/mine/config.toml --weights runs/mine/snapshots/007-epoch-00050.safetensors
   eigenlens analyze my.toml --weights trained.safetensors --layer 'fc*'   only some layers
-  eigenlens analyze my.toml --weights trained.safetensors --set data.name=mnist
+  eigenlens analyze my.toml --weights trained.safetensors --quantities trace,frobenius
+  eigenlens analyze my.toml --weights trained.safetensors --exact --layer head
 
 The config says what the data and the network are; the tensors of the file are
 called as in PyTorch's state_dict (fc1.weight, fc1.bias) and laid out so. The
@@ -171,6 +172,18 @@ pub struct AnalyzeArgs {
     /// Only these layers (blocks), by name with * and ?; repeatable
     #[arg(long, value_name = "GLOB")]
     pub layer: Vec<String>,
+    /// Only these quantities, by their keys in metrics.csv, with commas; gap, ratio, spectrum and phi are names, too
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub quantities: Vec<String>,
+    /// All eigenvalues of every block, whatever that takes
+    #[arg(long, conflicts_with_all = ["slq", "auto"])]
+    pub exact: bool,
+    /// Extreme pairs and a density of every block
+    #[arg(long, conflicts_with = "auto")]
+    pub slq: bool,
+    /// All eigenvalues of blocks up to spectra.exact_max (or of as low a rank), the others as with --slq
+    #[arg(long)]
+    pub auto: bool,
     /// Directory for everything that the analysis leaves; it must not exist yet
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -203,6 +216,14 @@ impl AnalyzeArgs {
                 format!("[{}]", list.join(", ")),
             ));
         }
+        if !self.quantities.is_empty() {
+            let list: Vec<String> = self.quantities.iter().map(|q| text(q.trim())).collect();
+            let origin = format!("--quantities {}", self.quantities.join(","));
+            more.push(own(origin, "spectra.quantities", format!("[{}]", list.join(", "))));
+        }
+        let methods = [("exact", self.exact), ("slq", self.slq), ("auto", self.auto)];
+        let chosen = methods.into_iter().filter(|(_, given)| *given);
+        more.extend(chosen.map(|(name, _)| own(format!("--{name}"), "spectra.method", text(name))));
         let run = RunArgs {
             config: self.config.clone(),
             out: self.out.clone(),
@@ -334,7 +355,7 @@ impl ConfigArgs {
 #[derive(Debug)]
 pub enum Parsed {
     /// Something to do.
-    Command(Command, Talk),
+    Command(Box<Command>, Talk),
     /// Only a text to print: help or version.
     Text(String),
 }
@@ -349,7 +370,7 @@ where
     T: Into<std::ffi::OsString> + Clone,
 {
     match Cli::try_parse_from(argv) {
-        Ok(Cli { command: Some(command), talk }) => Ok(Parsed::Command(command, talk)),
+        Ok(Cli { command: Some(command), talk }) => Ok(Parsed::Command(Box::new(command), talk)),
         Ok(Cli { command: None, .. }) => Ok(Parsed::Text(Cli::command().render_help().to_string())),
         Err(error) => {
             use clap::error::ErrorKind::*;
@@ -405,7 +426,7 @@ mod tests {
 
     fn command(line: &str) -> Command {
         match parse(line.split(' ')).unwrap() {
-            Parsed::Command(command, _) => command,
+            Parsed::Command(command, _) => *command,
             Parsed::Text(text) => panic!("{line}: {text}"),
         }
     }

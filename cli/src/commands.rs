@@ -142,11 +142,24 @@ fn show_plan(plan: &Plan, format: Format, width: usize) -> String {
         let (flops, time) = (significant(l.flops / 1e9, 3), duration(l.seconds));
         table.row(vec![l.name.clone(), l.kind.clone(), grouped(l.parameters), l.route.clone(), memory, flops, time]);
     }
+    let mut stages = Table::new()
+        .column("block", Kind::Name, 255)
+        .column("stage", Kind::Name, 254)
+        .column("gives", Kind::Text, 180)
+        .column("memory", Kind::Number, 190)
+        .column("GFLOP", Kind::Number, 185)
+        .column("time", Kind::Number, 253);
+    for (l, s) in plan.layers.iter().flat_map(|l| l.stages.iter().map(move |s| (l, s))) {
+        let memory = format!("{} MB", significant(s.bytes as f64 / 1e6, 3));
+        let (flops, time) = (significant(s.flops / 1e9, 3), duration(s.seconds));
+        stages.row(vec![l.name.clone(), s.stage.clone(), s.gives.clone(), memory, flops, time]);
+    }
     if format == Format::Csv {
-        let header = "layer,parameters,route,bytes,flops,seconds\n".to_owned();
-        return plan.layers.iter().fold(header, |text, l| {
-            let route = l.route.replace('"', "\"\"");
-            text + &format!("{},{},\"{route}\",{},{},{}\n", l.name, l.parameters, l.bytes, l.flops, l.seconds)
+        let header = "layer,parameters,route,stage,gives,bytes,flops,seconds\n".to_owned();
+        let stages = plan.layers.iter().flat_map(|l| l.stages.iter().map(move |s| (l, s)));
+        return stages.fold(header, |text, (l, s)| {
+            let (own, work) = (format!("{},{},{}", l.name, l.parameters, l.route), (s.bytes, s.flops, s.seconds));
+            text + &format!("{own},{},\"{}\",{},{},{}\n", s.stage, s.gives, work.0, work.1, work.2)
         });
     }
     let pairs = |planned: &Option<PlannedPairs>| match planned {
@@ -156,10 +169,11 @@ fn show_plan(plan: &Plan, format: Format, width: usize) -> String {
     let (phi, interlayer) = (pairs(&plan.phi), pairs(&plan.interlayer));
     let snapshots: Vec<String> = plan.snapshots.iter().map(ToString::to_string).collect();
     format!(
-        "{}\n\n{}\nsnapshots  after epochs {}\nmemory     at once; GFLOP per snapshot; time for all {} of them\nΦ          {phi}\n\
+        "{}\n\n{}\n{}\nsnapshots  after epochs {}\nmemory     at once; GFLOP per snapshot; time for all {} of them\nΦ          {phi}\n\
          results    {interlayer}\nin all     {} by trial products, and the training\ndirectory  {}\n\nNothing was written.\n",
         plan.model,
         table.render(width),
+        stages.render(width),
         snapshots.join(", "),
         snapshots.len(),
         duration(plan.seconds()),
@@ -170,7 +184,7 @@ fn show_plan(plan: &Plan, format: Format, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::PlannedLayer;
+    use crate::pipeline::{PlannedLayer, PlannedStage};
 
     #[test]
     fn a_plan_is_shown_in_every_form() {
@@ -182,6 +196,13 @@ mod tests {
             bytes: 34_611_200,
             flops: 2.5e9,
             seconds: 1.25,
+            stages: vec![PlannedStage {
+                stage: "eigenvalues".into(),
+                gives: "all others".into(),
+                flops: 2.5e9,
+                bytes: 34_611_200,
+                seconds: 1.25,
+            }],
         };
         let plan = Plan {
             model: "digits: 64-32-10 tanh".into(),

@@ -20,5 +20,6 @@ pub mod quantities;
 pub mod report;
 pub mod results;
 pub mod rundir;
+pub mod selection;
 pub mod show;
 pub mod table;

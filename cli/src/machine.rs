@@ -33,6 +33,13 @@ pub fn memory() -> Option<u64> {
     Some(limit.map_or(total, |limit| limit.min(total)))
 }
 
+/// The most bytes of memory that this process has had so far, where the system tells.
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(peak.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
 /// The widest vector instructions that the kernels choose from and that this processor has.
 pub fn simd_level() -> &'static str {
     #[cfg(target_arch = "x86_64")]

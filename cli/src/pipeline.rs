@@ -96,6 +96,23 @@ pub struct PlannedLayer {
     pub flops: f64,
     /// Seconds for all snapshots, from trial products.
     pub seconds: f64,
+    /// What is done, and which quantities each part of it gives.
+    pub stages: Vec<PlannedStage>,
+}
+
+/// One part of the work on a layer of a [`Plan`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlannedStage {
+    /// `assembly`, `columns`, `eigenvalues`, `quadrature`, `pairs` or `probes`.
+    pub stage: String,
+    /// The quantities that it gives.
+    pub gives: String,
+    /// Floating-point operations per snapshot, by count.
+    pub flops: f64,
+    /// Bytes at once, by count.
+    pub bytes: u64,
+    /// Seconds for all snapshots, from trial products.
+    pub seconds: f64,
 }
 
 /// What a [`Plan`] has between blocks: Φ with the norms behind it, or the maps between results.

@@ -89,6 +89,9 @@ pub fn run(result: &RunResult, directory: &str, report: &str, format: Format, wi
                 text.push_str(&layers(last, &result.blocks).render(width));
                 text.push_str(&outside(last, &result.blocks, width));
             }
+            for layer in result.last().map_or(&[][..], |s| &s.layers) {
+                layer.notes.iter().for_each(|note| text.push_str(&format!("note: {}: {note}\n", layer.name)));
+            }
             for note in &result.notes {
                 text.push_str(&format!("note: {note}\n"));
             }
@@ -106,7 +109,9 @@ fn over_training(result: &RunResult) -> Table {
         .column("train loss", Kind::Number, 200)
         .column(format!("test {quality}"), Kind::Number, 199)
         .column("Φ", Kind::Number, 198);
-    let names: Vec<&str> = result.last().map_or(Vec::new(), |s| s.layers.iter().map(|l| l.name.as_str()).collect());
+    let known = |s: &Snapshot| s.layers.iter().any(|l| l.lambda_max.is_some());
+    let names: Vec<&str> =
+        result.last().filter(|s| known(s)).map_or(Vec::new(), |s| s.layers.iter().map(|l| l.name.as_str()).collect());
     for (k, name) in names.iter().enumerate() {
         table = table.column(format!("λ_max {name}"), Kind::Number, 150u8.saturating_sub(k.min(150) as u8));
     }

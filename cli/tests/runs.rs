@@ -134,7 +134,8 @@ fn a_dry_run_says_what_would_be_computed_and_writes_nothing() {
     );
     fine(&output);
     let text = stdout(&output);
-    assert_eq!(column(&text, "route"), ["krylov", "dense-kronecker"]);
+    assert_eq!(column(&text, "stage"), ["quadrature", "pairs", "assembly", "eigenvalues"]);
+    assert_eq!(column(&text, "route"), ["krylov", "krylov", "dense-kronecker", "dense-kronecker"]);
     for name in ["seconds", "bytes", "flops"] {
         let numbers: Vec<f64> = column(&text, name).iter().map(|x| x.parse().unwrap()).collect();
         assert!(

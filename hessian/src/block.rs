@@ -9,7 +9,7 @@ use crate::estimate::{Quantity, Uncertainty};
 use crate::estimators::deflation::Deflation;
 use crate::hutchinson::{HutchinsonOptions, hutchinson};
 use crate::metrics::{self, MetricOptions};
-use crate::slq::{SlqError, SlqOptions, slq};
+use crate::slq::{SlqError, SlqOptions, SlqResult, slq};
 use crate::spectrum::{Pair, Spectrum};
 
 /// How much may be spent on a block.
@@ -29,7 +29,8 @@ pub struct BlockOptions {
     pub pair_products: usize,
     /// Whether to keep the eigenvectors of the pairs, p values each, in [`BlockReport::pairs`]. Default no.
     pub keep_vectors: bool,
-    /// Beyond `exact_max`: the quadrature of the whole spectrum. Its seed also starts the search for pairs.
+    /// Beyond `exact_max`: the quadrature of the whole spectrum; with no probes there is none. Its seed also starts the search
+    /// for pairs.
     pub slq: SlqOptions,
     /// Beyond `exact_max`: further probes for trace and Frobenius norm, until an error is reached. `None`: those of the
     /// quadrature serve, with the pairs taken exactly ([`Deflation`]).
@@ -71,6 +72,8 @@ pub enum Route {
     Zero,
     /// Extreme pairs by Lanczos, the rest by stochastic Lanczos quadrature.
     Krylov,
+    /// No eigenvalues: trace and Frobenius norm from random signs.
+    Hutchinson,
 }
 
 impl Route {
@@ -82,6 +85,7 @@ impl Route {
             Route::Gram => "gram",
             Route::Zero => "identically zero",
             Route::Krylov => "krylov",
+            Route::Hutchinson => "hutchinson",
         }
     }
 }
@@ -312,7 +316,10 @@ fn from_krylov(
 ) -> Result<BlockReport, BlockError> {
     let p = a.dim();
     let block = || name.to_owned();
-    let rules = slq(a, &options.slq).map_err(|source| BlockError::Slq { block: block(), source })?;
+    let rules = match options.slq.probes {
+        0 => SlqResult { dim: p, quadratures: Vec::new(), products: 0, stop: Stop::Converged },
+        _ => slq(a, &options.slq).map_err(|source| BlockError::Slq { block: block(), source })?,
+    };
     let mut products = rules.products;
     let mut stops = Vec::new();
     if options.slq.rel_err.is_some() {
@@ -350,7 +357,9 @@ fn from_krylov(
         let known: Vec<usize> = (0..upper).chain((count - lower).max(upper)..count).collect();
         let of_known = |f: &dyn Fn(usize) -> Vec<f64>| known.iter().flat_map(|&i| f(i)).collect::<Vec<f64>>();
         let (values, vectors) = (of_known(&|i| vec![found.values[i]]), of_known(&|i| found.vector(i).to_vec()));
-        deflation = Some(Deflation::new(p, &values, &vectors, &options.slq, rules.quadratures.len()));
+        // Without probes there are no samples to take the known pairs out of.
+        let probes = rules.quadratures.len();
+        deflation = (probes > 0).then(|| Deflation::new(p, &values, &vectors, &options.slq, probes));
         let kept = if options.keep_vectors { &order[..] } else { &[] };
         search = Some(PairSearch {
             products: found.products,

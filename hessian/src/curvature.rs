@@ -5,7 +5,7 @@
 //! | `hessian` | H = ∂²L/∂θ² |
 //! | `gauss-newton` | G = (1/N) Σ Jᵀ (∂²ℓ/∂o²) J |
 //! | `tensor` | T = H − G |
-//! | `fisher` | an estimate of the Fisher matrix, one label drawn for each sample ([`fisher`](crate::fisher)) |
+//! | `fisher` | an estimate of the Fisher matrix, one label drawn for each sample ([`fisher`]) |
 //! | `empirical-fisher` | (1/N) Σ g gᵀ, given labels |
 //! | `gradient-covariance` | (1/N) Σ (g − ḡ)(g − ḡ)ᵀ |
 //! | `local-sum`, `local-mean`, `local-half-norm`, `local-logsumexp` | the local Hessian LH^φ of a functional block ([`local`](crate::local)) |

@@ -18,14 +18,15 @@
 //! | [`overlap`](mod@overlap), [`sharpness`](mod@sharpness) | leading spaces from point to point; λ_max against an optimiser's bound |
 //! | [`class_structure`](mod@class_structure) | the Gauss–Newton block of a classifier by class and cross-class means |
 //! | [`per_sample`] | which samples own an eigenvalue, and its error from the finite sample |
+//! | [`wanted`](mod@wanted) | a block of which only some quantities are asked for |
 //! | [`spectrum`], [`metrics`], [`density`] | spectra and what is read off them |
 //! | [`heterogeneity`](mod@heterogeneity) | distances between the spectra of blocks |
 //! | [`slq`], [`hutchinson`], [`estimate`] | stochastic estimates with standard errors |
 //! | [`estimators`], [`student`] | traces and diagonals beyond Hutchinson's; intervals from few samples |
 //! | [`verify`](mod@verify) | the user's own network, checked at run time |
 //!
-//! Only `curvature`, `operator`, `fisher`, `kronecker`, `gram`, `coupling`, `geometry`, `layerwise`, `local`, `approximations`,
-//! `activation_bend`, `weights_spectrum`, `class_structure`, `sharpness`, `per_sample` and `verify` know what a network is.
+//! Only `curvature`, `operator`, `fisher`, `kronecker`, `gram`, `coupling`, `geometry`, `layerwise`, `local`, `wanted`,
+//! `approximations`, `activation_bend`, `weights_spectrum`, `class_structure`, `sharpness`, `per_sample` and `verify` know what a network is.
 
 pub mod activation_bend;
 pub mod approximations;
@@ -54,6 +55,7 @@ pub mod slq;
 pub mod spectrum;
 pub mod student;
 pub mod verify;
+pub mod wanted;
 pub mod weights_spectrum;
 
 #[cfg(test)]

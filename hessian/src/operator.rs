@@ -245,7 +245,7 @@ impl<T: Real> LinearOperator for Block<'_, '_, T> {
 
 /// Columns taken through a sweep at once: more for small blocks, whose overhead they share; few for large ones, whose
 /// columns would leave the cache.
-pub(crate) fn lanes_for(parameters: usize) -> usize {
+pub fn lanes_for(parameters: usize) -> usize {
     ((1 << 20) / parameters.max(1)).clamp(1, 16)
 }
 

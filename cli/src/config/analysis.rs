@@ -111,6 +111,19 @@ mod by_name {
     }
 }
 
+/// Which blocks get all their eigenvalues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SpectraMethod {
+    /// Those of up to `exact_max` parameters, or of a rank that is known to be no more.
+    #[default]
+    Auto,
+    /// All.
+    Exact,
+    /// None.
+    Slq,
+}
+
 /// Section `[spectra]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -124,10 +137,18 @@ pub struct Spectra {
     /// The blocks whose spectra are computed, by name, with `*` for any characters and `?` for one; absent: all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub only: Vec<String>,
+    /// The quantities that are computed and shown, by their keys (`gap` and `ratio` for all of these, `spectrum`, `phi`);
+    /// absent: all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub quantities: Vec<String>,
+    /// Which blocks get all their eigenvalues: `auto` by `exact_max`, `exact` all of them, `slq` none.
+    pub method: SpectraMethod,
     /// Blocks of up to this many parameters get their exact spectrum; larger ones extreme pairs and a density.
     pub exact_max: usize,
     /// Largest eigenvalues where the spectrum is not exact; from 21 on they show how many outliers there are.
     pub pairs: usize,
+    /// Smallest eigenvalues where the spectrum is not exact.
+    pub bottom_pairs: usize,
     /// Probes of stochastic Lanczos quadrature.
     pub slq_probes: usize,
     /// Lanczos steps per probe.
@@ -166,6 +187,15 @@ impl Spectra {
         }
     }
 
+    /// Order of the largest matrix whose eigenvalues are all computed.
+    pub fn largest_exact(&self) -> usize {
+        match self.method {
+            SpectraMethod::Auto => self.exact_max,
+            SpectraMethod::Exact => usize::MAX,
+            SpectraMethod::Slq => 0,
+        }
+    }
+
     /// What a block is, in a word: `layer`, `tensor`, `network`, `head`, `neuron` or `group`.
     pub fn block(&self) -> &'static str {
         if self.groups.is_empty() { self.blocks.name() } else { "group" }
@@ -178,10 +208,13 @@ impl Default for Spectra {
             curvature: Curvature::default(),
             blocks: Blocks::default(),
             only: Vec::new(),
+            quantities: Vec::new(),
+            method: SpectraMethod::Auto,
             // Of 2,100 parameters all eigenvalues take about a second on one core; the hidden layers of 64-32-32-10 have
             // 2,080 and 1,056.
             exact_max: 2100,
             pairs: BlockOptions::default().top,
+            bottom_pairs: BlockOptions::default().bottom,
             // 10 probes of 80 steps resolve the outliers of Ghorbani et al. 2019, who use 10 and 80 to 100.
             slq_probes: 10,
             slq_steps: 80,

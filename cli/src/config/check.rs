@@ -5,6 +5,7 @@ mod model;
 use super::source::Source;
 use super::{Blocks, ClassWeights, Config, LossKind, OptimizerKind, Part, ScheduleKind, Task, sample};
 use crate::error::{Failure, Result};
+use crate::selection::unknown;
 
 /// Checks a config as read, before its defaults are filled in, so that only what was given is complained about.
 pub fn check(config: &Config, source: &Source<'_>, datasets: &[&str]) -> Result<()> {
@@ -330,6 +331,12 @@ impl Check<'_> {
             1,
             "0 (none) or at least 2, for a standard error",
         )?;
+        if let Some((i, failure)) = unknown(&s.quantities) {
+            return Err(match self.source.place(&format!("spectra.quantities.{i}")) {
+                Some(place) => failure.at(place),
+                None => failure,
+            });
+        }
         self.groups()?;
         let d = &self.config.data;
         let empty = match s.part {

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use analysis::{Blocks, Snapshots, Spectra};
+pub use analysis::{Blocks, Snapshots, Spectra, SpectraMethod};
 pub use data::{Data, DataSource, Part, Standardize, Task};
 pub use interlayer::{Interlayer, Method};
 pub use layer::{BatchStatistics, Layer, LayerKind, Pair};

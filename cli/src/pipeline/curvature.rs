@@ -6,32 +6,37 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use eigenlens_autodiff::Order;
-use eigenlens_hessian::block::{BlockOptions, BlockReport};
+use eigenlens_hessian::block::{BlockError, BlockOptions, BlockReport};
 use eigenlens_hessian::coupling::{CouplingOptions, coupling};
-use eigenlens_hessian::curvature::CurvatureError;
+use eigenlens_hessian::curvature::{Curvature, CurvatureError};
 use eigenlens_hessian::density::{Axis, cdf_band, zero_atom};
 use eigenlens_hessian::estimate::{Quantity, Uncertainty};
 use eigenlens_hessian::estimators::norm::{NormInterval, NormOptions};
-use eigenlens_hessian::slq::{SlqOptions, discrepancy};
+use eigenlens_hessian::slq::{SlqError, SlqOptions, discrepancy};
 use eigenlens_hessian::spectrum::Spectrum;
 use eigenlens_hessian::student::LEVEL;
-use eigenlens_linalg::Real;
+use eigenlens_hessian::wanted::{Wanted, wanted};
+use eigenlens_linalg::dense::DenseError;
+use eigenlens_linalg::{Real, Stop};
 use eigenlens_nets::blocks::select;
 use eigenlens_nets::model::State;
 use eigenlens_nets::objective::{Cut, Reduction};
 use eigenlens_nets::{Model, Objective, Part};
 
+use super::cost::Rates;
 use super::interlayer::at_point;
 use super::pairs::{self, Between};
 use super::setup::{Setup, failure};
 use super::weights;
-use crate::config::Config;
+use crate::config::{Config, Precision};
 use crate::error::{Failure, Result};
+use crate::numbers::{duration, significant};
 use crate::progress::Progress;
 use crate::report::SMOOTHING_DECADES;
 use crate::results::maps::{Interlayer, Maps};
-use crate::results::{self, DensitySummary, LayerResult, Measured, OffDiagonal, Pair, Scores, Snapshot};
+use crate::results::{self, Cost, DensitySummary, LayerResult, Measured, OffDiagonal, Pair, Scores, Snapshot};
 use crate::rundir::{Origin, RunDir};
+use crate::selection::Selection;
 
 /// A snapshot before it is analysed.
 pub struct Kept {
@@ -49,9 +54,11 @@ pub struct Kept {
 pub fn block_options(config: &Config) -> BlockOptions {
     let s = &config.spectra;
     let mut options = BlockOptions {
-        exact_max: s.exact_max,
+        exact_max: s.largest_exact(),
         top: s.pairs,
-        bottom: s.pairs.min(1),
+        bottom: s.bottom_pairs,
+        // Products in f32 err by 1e-7 to 1e-5 of ‖H‖: no search gets its residuals below that.
+        pair_tolerance: if config.precision == Precision::F32 { 1e-5 } else { BlockOptions::default().pair_tolerance },
         slq: SlqOptions { probes: s.slq_probes, steps: s.slq_steps, seed: config.seed, ..SlqOptions::default() },
         ..BlockOptions::default()
     };
@@ -137,9 +144,13 @@ pub fn analyse<T: Real>(
         Objective::new(&model, samples, Reduction::Mean, Order::Second, Cut::default()).map_err(failure)?;
     let options = block_options(config);
     let Parts { all, chosen: parts } = parts(config, &model)?;
+    let selection = Selection(&config.spectra.quantities);
+    let what = selection.wanted();
+    let mut rates = Rates::new(config.spectra.curvature, &options, what);
     let between = between(config, all.len());
     let curvature = config.spectra.curvature;
-    let phi_kind = curvature.kind().filter(|_| between.probes > 0 || model.len() <= between.exact_max);
+    let with_phi = selection.has("phi") && (between.probes > 0 || model.len() <= between.exact_max);
+    let phi_kind = curvature.kind().filter(|_| with_phi);
     let enabled = config.interlayer.enabled;
     let phase = progress.phase("curvature", (snapshots.len() * (parts.len() + 1 + usize::from(enabled))) as u64);
     let of_all = Origin::new(config)
@@ -156,22 +167,36 @@ pub fn analyse<T: Real>(
         for (l, of) in parts.iter().enumerate() {
             let file = RunDir::spectrum_file(index, &of.name);
             let (part, origin) = (format!("{index:03}-layer-{l}"), origin.text(&of.name));
-            let result = match directory.kept::<LayerResult>(&part, &origin, Some(&file)) {
+            let of_file = what.eigenvalues().then_some(file.as_str());
+            let result = match directory.kept::<LayerResult>(&part, &origin, of_file) {
                 Some(result) => {
                     reused += 1;
-                    let bytes = std::fs::read(directory.file(&file)).unwrap_or_default();
-                    spectra.insert(file.clone(), results::Spectrum::from_npz(&bytes, &file)?);
+                    if of_file.is_some() {
+                        let bytes = std::fs::read(directory.file(&file)).unwrap_or_default();
+                        spectra.insert(file.clone(), results::Spectrum::from_npz(&bytes, &file)?);
+                    }
                     result
                 }
                 None => {
+                    let planned = rates.of(point.objective(), of)?;
                     let since = Instant::now();
-                    let report = curvature
-                        .block(point.objective(), of, config.seed, &options)
-                        .map_err(|e| at(refusal(e), index, kept))?;
+                    let report = match (curvature.kind(), reduced(curvature, what)) {
+                        (Some(kind), Some(what)) => {
+                            wanted(point.objective(), of, kind, &options, what).map_err(CurvatureError::from)
+                        }
+                        _ => curvature.block(point.objective(), of, config.seed, &options),
+                    }
+                    .map_err(|e| at(block_failure(e), index, kept))?;
+                    let seconds = since.elapsed().as_secs_f64();
                     let spectrum = spectrum(&report.spectrum);
-                    let mut result = layer_result(of, &report, &spectrum, &file, since.elapsed().as_secs_f64());
+                    let mut result = layer_result(of, &report, &spectrum, selection, seconds);
                     result.density = density(&report.spectrum, options.metrics.tau);
-                    directory.keep(&part, &origin, &result, Some((&file, &spectrum.to_npz())))?;
+                    result.spectrum = of_file.map(str::to_owned);
+                    phase.detail(&format!("{}: {}", of.name, against(&planned, seconds)));
+                    result.cost = Some(planned);
+                    let npz = of_file.map(|file| (file, spectrum.to_npz()));
+                    let npz = npz.as_ref().map(|(file, bytes)| (*file, bytes.as_slice()));
+                    directory.keep(&part, &origin, &result, npz)?;
                     spectra.insert(file, spectrum);
                     result
                 }
@@ -234,6 +259,30 @@ pub fn analyse<T: Real>(
     }
     directory.reused(reused);
     Ok(done)
+}
+
+/// Time and memory of a block as they were, beside what was predicted.
+fn against(planned: &Cost, seconds: f64) -> String {
+    let (took, predicted) = (duration(seconds), duration(planned.seconds_predicted));
+    format!("{took}, predicted {predicted}; {} GFLOP", significant(planned.flops / 1e9, 3))
+}
+
+/// What is less than everything, of a curvature that can be asked for less: one of the whole network's matrices.
+pub fn reduced(curvature: Curvature, what: Wanted) -> Option<Wanted> {
+    curvature.kind().map(|_| what).filter(|what| !what.density)
+}
+
+/// What to do about a block that has no spectrum.
+fn block_failure(error: CurvatureError) -> Failure {
+    let CurvatureError::Block(error) = error else { return refusal(error) };
+    failure(&error).hint(match error {
+        BlockError::Slq { source: SlqError::NotSymmetric { .. }, .. }
+        | BlockError::Dense { source: DenseError::NotSymmetric { .. }, .. }
+        | BlockError::Iteration { stop: Stop::NotSymmetric, .. } => {
+            "check the network with eigenlens check; rounding is less with --precision f64"
+        }
+        _ => "look at the weights and the data: a value is too large, at least for f32; try --precision f64",
+    })
 }
 
 /// A failure with the snapshot at which it arose.
@@ -324,10 +373,11 @@ fn layer_result(
     part: &Part,
     report: &BlockReport,
     spectrum: &results::Spectrum,
-    file: &str,
+    selection: Selection<'_>,
     seconds: f64,
 ) -> LayerResult {
-    let quantities = report.quantities.iter().map(|q| (q.name.to_owned(), measured(q)));
+    let asked = report.quantities.iter().filter(|q| selection.has(q.name));
+    let quantities = asked.map(|q| (q.name.to_owned(), measured(q)));
     let mut result =
         LayerResult::new(&part.name, part.description.clone(), report.parameters, report.route.as_str(), quantities);
     result.products = report.products as u64;
@@ -335,7 +385,7 @@ fn layer_result(
     result.pair_orthogonality = report.pairs.as_ref().map(|p| p.orthogonality);
     result.stop = (!stops.is_empty()).then(|| stops.join(", "));
     result.seconds = seconds;
-    result.spectrum = Some(file.to_owned());
+    result.notes.extend(selection.missing(|key| report.get(key).is_some(), report.route.as_str()));
     if let results::Spectrum::Quadrature { top, bottom, .. } = spectrum {
         (result.top, result.bottom) = (top.clone(), bottom.clone());
     }

@@ -17,10 +17,11 @@ use super::setup::{Setup, failure, setup, training};
 use super::weights;
 use crate::config::{Config, Precision};
 use crate::error::{Failure, Result};
+use crate::machine;
 use crate::progress::Progress;
 use crate::report;
 use crate::results::{CurvePoint, ModelSummary, RunResult, SCHEMA, Scores, Training, interlayer_csv, metrics_csv};
-use crate::rundir::RunDir;
+use crate::rundir::{Memory, RunDir};
 
 /// What training leaves for the rest of the run, in f64 whatever it computed in.
 struct Course {
@@ -41,14 +42,24 @@ pub fn run(config: &Config, argv: &[String], resume: bool, progress: &Progress) 
     setup.notes.iter().for_each(|note| progress.say(note));
     // Whatever can be refused is refused before there is a directory.
     training(config, setup.train.n)?;
-    memory::check(config, &setup)?;
+    let planned = memory::check(config, &setup)?;
     if config.model.weights.is_some() {
         weights::start(config, &Model::<f64>::new(&setup.spec).map_err(failure)?)?;
     }
     let (data, here) = (setup.data_hash.as_deref(), Path::new("."));
     let mut directory =
         if resume { RunDir::resume(config, data, here)? } else { RunDir::create(config, data, argv, here)? };
-    match into(config, &setup, &mut directory, progress) {
+    let done = into(config, &setup, &mut directory, progress);
+    let peak = machine::peak_memory();
+    directory.memory(Memory { planned: planned as u64, peak });
+    if let Some(peak) = peak {
+        progress.detail(&format!(
+            "memory {} at the peak, {} by count",
+            memory::size(peak as f64),
+            memory::size(planned)
+        ));
+    }
+    match done {
         Ok((result, None)) => {
             directory.finish(|directory| write(directory, &result))?;
             Ok(Finished { directory, result })

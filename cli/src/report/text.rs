@@ -190,6 +190,16 @@ pub fn metrics_table(result: &RunResult) -> String {
     };
     fixed("parameters p", "number", &|i| grouped(last.layers[i].parameters), "size of the block: p × p");
     fixed("route", "words", &|i| last.layers[i].route.clone(), "how the block was handled");
+    let time = |i: usize| {
+        let layer = &last.layers[i];
+        let predicted = layer.cost.map(|c| format!(" (predicted {})", duration(c.seconds_predicted)));
+        format!("{}{}", duration(layer.seconds), predicted.unwrap_or_default())
+    };
+    fixed("time", "words", &time, "as it was, and as it was predicted from trial products");
+    if last.layers.iter().any(|l| l.cost.is_some()) {
+        let work = |i: usize| last.layers[i].cost.map_or(String::new(), |c| significant(c.flops / 1e9, 3));
+        fixed("work", "number", &work, "GFLOP, by count");
+    }
     for shown in SHOWN {
         if last.layers.iter().any(|l| l.get(shown.key).is_some()) {
             rows.push_str(&row(last, shown));
@@ -255,6 +265,16 @@ pub fn provenance(input: &Input<'_>) -> String {
             },
         ),
     ];
+    if let Some(memory) = &m.memory {
+        let mib = |bytes: u64| grouped((bytes >> 20) as usize);
+        let peak = memory.peak.map_or(String::new(), |p| format!("{} MiB at the peak, ", mib(p)));
+        rows.push(("memory", format!("{peak}{} MiB by count beforehand", mib(memory.planned))));
+    }
+    let notes = r.last().into_iter().flat_map(|s| &s.layers).flat_map(|l| l.notes.iter().map(move |n| (l, n)));
+    let notes: Vec<String> = notes.map(|(l, n)| format!("{}: {n}", l.name)).collect();
+    if !notes.is_empty() {
+        rows.push(("left out", notes.join("; ")));
+    }
     if let Some(origin) = &r.dataset.origin {
         rows.insert(1, ("origin of the data", origin.clone()));
     }

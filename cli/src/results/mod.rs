@@ -192,6 +192,17 @@ pub struct DensitySummary {
     pub smoothing_decades: f64,
 }
 
+/// What a block takes, counted and predicted before it is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Floating-point operations, by count.
+    pub flops: f64,
+    /// Bytes at once, by count.
+    pub bytes: u64,
+    /// Seconds, from trial products.
+    pub seconds_predicted: f64,
+}
+
 /// One layer, or another block of the Hessian, at one snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerResult {
@@ -212,6 +223,9 @@ pub struct LayerResult {
     /// Wall-clock seconds.
     #[serde(default)]
     pub seconds: f64,
+    /// What was predicted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
     /// File of the spectrum, relative to the run directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spectrum: Option<String>,
@@ -269,6 +283,7 @@ impl LayerResult {
             products: 0,
             stop: None,
             seconds: 0.0,
+            cost: None,
             spectrum: None,
             lambda_max: value("lambda_max"),
             lambda_min: value("lambda_min"),

@@ -58,11 +58,24 @@ pub struct Manifest {
     /// Seconds from the start (or the last resumption) to the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
+    /// Bytes of memory at the peak, by count before the run and as the system saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
     /// How far it has come.
     pub status: Status,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// Memory of a run, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// The peak by count.
+    pub planned: u64,
+    /// The peak of the process, where the system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak: Option<u64>,
 }
 
 /// Seeds of a run.
@@ -92,6 +105,7 @@ impl Manifest {
             reused: None,
             ended: None,
             seconds: None,
+            memory: None,
             status: Status::Running,
             reason: None,
         }

@@ -39,7 +39,7 @@ use crate::error::{Failure, Result};
 use crate::files::{read_text, write_atomic};
 use crate::machine;
 
-pub use manifest::{Manifest, Seeds, Status};
+pub use manifest::{Manifest, Memory, Seeds, Status};
 pub use parts::Origin;
 use parts::{PARTS, lock, sweep};
 use place::{numbered, prepare, refuse_existing};
@@ -272,6 +272,11 @@ impl RunDir {
     /// Notes for the manifest how many layer spectra this resumption found finished.
     pub fn reused(&mut self, spectra: usize) {
         self.manifest.reused = (!self.manifest.resumed.is_empty()).then_some(spectra);
+    }
+
+    /// Notes for the manifest how much memory the run took.
+    pub fn memory(&mut self, memory: Memory) {
+        self.manifest.memory = Some(memory);
     }
 
     /// Writes the last files, which may show the manifest as it will be, says in the manifest that all is there, and removes
