@@ -99,6 +99,11 @@ fn snapshot(i: usize, epoch: usize, curve: &[CurvePoint], spectra: &mut BTreeMap
         phi: Some(Measured::mean(0.62 - 0.25 * age * age, 0.012, 30)),
         maps: maps(age),
         off_diagonal: Some(OffDiagonal { lower: 1.9 - age, upper: Some(1.93 - age), confidence: 0.99 }),
+        stability: Some(Stability {
+            sharpness: Measured::bounded(40.0 + 60.0 * age, 1e-4),
+            preconditioned: Some(Measured::bounded(6e3 + 14e3 * age, 1e-2)),
+            bound: Some(38.0 / 2e-3),
+        }),
         layers,
     }
 }

@@ -41,12 +41,14 @@ use crate::results::RunResult;
 use crate::rundir::RunDir;
 use crate::show::{CheckRow, DatasetInfo};
 
+mod changes;
 mod cost;
 mod curvature;
 mod interlayer;
 mod memory;
 mod network;
 mod pairs;
+mod panel;
 mod run;
 mod setup;
 mod weighting;

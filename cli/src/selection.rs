@@ -1,7 +1,7 @@
 //! Which quantities of a block are asked for, by name, and what has to be computed for them.
 
 use eigenlens_hessian::block::Route;
-use eigenlens_hessian::metrics::{GAPS, METRICS, RATIOS};
+use eigenlens_hessian::metrics::{GAPS, METRICS, PANEL, RATIOS};
 use eigenlens_hessian::wanted::Wanted;
 
 use crate::error::{Failure, Result};
@@ -21,8 +21,14 @@ const EXACT: [&str; 3] = ["condition", "k_h_half", "power_law_slope"];
 #[derive(Clone, Copy, Debug)]
 pub struct Selection<'a>(pub &'a [String]);
 
+/// Whether a quantity is no function of the spectrum. Some of these take the leading pairs.
+fn is_panel(name: &str) -> bool {
+    PANEL.iter().any(|m| m.key == name)
+}
+
 fn known() -> Vec<&'static str> {
-    let mut names: Vec<&'static str> = SHOWN.iter().map(|s| s.key).chain(METRICS.iter().map(|m| m.key)).collect();
+    let mut names: Vec<&'static str> =
+        SHOWN.iter().map(|s| s.key).chain(METRICS.iter().chain(PANEL).map(|m| m.key)).collect();
     names.extend(GROUPS);
     names.sort_unstable();
     names.dedup();
@@ -52,13 +58,22 @@ impl Selection<'_> {
         self.is_all() || self.named(key) || group(&GAPS, "gap") || group(&RATIOS, "ratio")
     }
 
+    /// Whether anything is asked for that is no function of the spectrum.
+    pub fn has_panel(self) -> bool {
+        self.is_all() || self.0.iter().any(|name| is_panel(name))
+    }
+
     /// What has to be computed of each block. Of Φ alone: trace and norm, which cost least.
     pub fn wanted(self) -> Wanted {
         if self.is_all() {
             return Wanted::ALL;
         }
         let ends = |name: &str| {
-            ENDS.contains(&name) || ["gap", "ratio"].contains(&name) || GAPS.contains(&name) || RATIOS.contains(&name)
+            is_panel(name)
+                || ENDS.contains(&name)
+                || ["gap", "ratio"].contains(&name)
+                || GAPS.contains(&name)
+                || RATIOS.contains(&name)
         };
         let of_spectrum = |name: &str| name == "spectrum" || METRICS.iter().any(|m| m.key == name);
         let density = self.0.iter().any(|n| of_spectrum(n) && !ends(n) && !SUMS.contains(&n.as_str()));
@@ -84,7 +99,7 @@ impl Selection<'_> {
 
     /// What to note of the quantities that were named and that a block does not have.
     pub fn missing(self, has: impl Fn(&str) -> bool, route: &str) -> Vec<String> {
-        let named = self.0.iter().filter(|n| METRICS.iter().any(|m| m.key == n.as_str()));
+        let named = self.0.iter().filter(|n| METRICS.iter().chain(PANEL).any(|m| m.key == n.as_str()));
         named.filter(|n| !has(n)).map(|n| Self::why(n, route)).collect()
     }
 

@@ -27,7 +27,9 @@ fn a_run_that_the_disk_stops_leaves_whole_files_and_can_be_gone_on_with() {
     fine(&run_in(dir.path(), &["run", "run.toml", "--out", "run", "-q"]));
     let whole = repeatable(&dir.path().join("run"));
     let mut stopped_at = Vec::new();
-    for blocks in ["0", "1", "2", "4", "8", "12", "16", "32", "48", "64", "96", "128"] {
+    for blocks in
+        ["0", "1", "2", "4", "8", "12", "16", "32", "48", "64", "96", "128", "256", "384", "512", "768", "1024"]
+    {
         let dir = with(DIGITS);
         let output = limited(dir.path(), blocks);
         if output.status.success() {

@@ -100,10 +100,10 @@ fn a_run_killed_at_any_moment_and_resumed_leaves_what_an_uninterrupted_one_leave
         let least = match moment {
             0 => (killed(base.path(), begun), 0).1,
             1 => (killed(base.path(), trained), 0).1,
-            // Of every five parts three are spectra, one the curvature between them, one that between results.
+            // Of every six parts three are spectra, one the curvature between them, one that between results, one the sharpness.
             2 => (killed_after(base.path(), 1), 1).1,
-            3 => (killed_after(base.path(), 6), 4).1,
-            _ => (killed_after(base.path(), 13), 9).1,
+            3 => (killed_after(base.path(), 7), 4).1,
+            _ => (killed_after(base.path(), 15), 9).1,
         };
         let reused = resume(base.path());
         assert!((least..=SPECTRA).contains(&reused), "moment {moment}: {reused} spectra were reused");

@@ -2,7 +2,7 @@
 //!
 //! | key | formula |
 //! |---|---|
-//! | `activation_bend` | E[σ″(a)²] over samples and units |
+//! | `activation_bend` | E\[σ″(a)²\] over samples and units |
 //! | `dead_units` | share of units with |σ′(a_n)| ≤ 10⁻⁶ for every sample n (and position) |
 //!
 //! The tensor part H − G of a layer's block comes from σ″ of this activation and of those above it, so that a network whose

@@ -2,7 +2,7 @@
 //!
 //! | key | formula |
 //! |---|---|
-//! | `kronecker_residual` | ‖H − E[M] ⊗ E[ẑẑᵀ]‖_F / ‖H‖_F, for a dense affine layer with H = Σ_n w_n M_n ⊗ ẑ_nẑ_nᵀ |
+//! | `kronecker_residual` | ‖H − E\[M\] ⊗ E\[ẑẑᵀ\]‖_F / ‖H‖_F, for a dense affine layer with H = Σ_n w_n M_n ⊗ ẑ_nẑ_nᵀ |
 //! | `gn_gap` | ‖H − G‖_F / ‖G‖_F |
 //!
 //! Both without the penalty, which belongs to neither side. A sum of Kronecker products has its norm from pairs of samples,

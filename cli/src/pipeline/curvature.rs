@@ -12,6 +12,7 @@ use eigenlens_hessian::curvature::{Curvature, CurvatureError};
 use eigenlens_hessian::density::{Axis, cdf_band, zero_atom};
 use eigenlens_hessian::estimate::{Quantity, Uncertainty};
 use eigenlens_hessian::estimators::norm::{NormInterval, NormOptions};
+use eigenlens_hessian::sharpness::sharpness;
 use eigenlens_hessian::slq::{SlqError, SlqOptions, discrepancy};
 use eigenlens_hessian::spectrum::Spectrum;
 use eigenlens_hessian::student::LEVEL;
@@ -20,21 +21,24 @@ use eigenlens_linalg::dense::DenseError;
 use eigenlens_linalg::{Real, Stop};
 use eigenlens_nets::blocks::select;
 use eigenlens_nets::model::State;
-use eigenlens_nets::objective::{Cut, Reduction};
+use eigenlens_nets::objective::{Cut, Kind, Reduction};
 use eigenlens_nets::{Model, Objective, Part};
 
+use super::changes::Seen;
 use super::cost::Rates;
 use super::interlayer::at_point;
 use super::pairs::{self, Between};
 use super::setup::{Setup, failure};
-use super::weights;
+use super::{panel, weights};
 use crate::config::{Config, Precision};
 use crate::error::{Failure, Result};
 use crate::numbers::{duration, significant};
 use crate::progress::Progress;
 use crate::report::SMOOTHING_DECADES;
 use crate::results::maps::{Interlayer, Maps};
-use crate::results::{self, Cost, DensitySummary, LayerResult, Measured, OffDiagonal, Pair, Scores, Snapshot};
+use crate::results::{
+    self, Cost, DensitySummary, LayerResult, Measured, OffDiagonal, Pair, Scores, Snapshot, Stability,
+};
 use crate::rundir::{Origin, RunDir};
 use crate::selection::Selection;
 
@@ -48,6 +52,25 @@ pub struct Kept {
     pub file: String,
     /// On the training, validation and test part.
     pub scores: [Option<Scores>; 3],
+    /// The optimiser then; `None` where it is not known, or nothing is trained.
+    pub optimizer: Option<Rule>,
+}
+
+/// What an optimiser makes of curvature.
+pub struct Rule {
+    /// The largest λ_max(P⁻¹(H + D)) that its step size can stand.
+    pub bound: f64,
+    /// The diagonal of P; `None` for I.
+    pub preconditioner: Option<Vec<f64>>,
+    /// The diagonal of D, weight decay in the gradient.
+    pub decay: Vec<f64>,
+}
+
+impl Rule {
+    /// Whether it sees something else than H.
+    fn differs(&self) -> bool {
+        self.preconditioner.is_some() || self.decay.iter().any(|&d| d > 0.0)
+    }
 }
 
 /// The block options of a config.
@@ -108,7 +131,8 @@ impl<'m, T: Real> Point<'_, 'm, T> {
     fn objective(&mut self) -> &Objective<'m, T> {
         if !self.ready {
             self.objective.set_buffers(&self.state.buffers);
-            self.objective.linearize(&self.state.theta.iter().map(|&x| T::from_f64(x)).collect::<Vec<_>>());
+            self.objective
+                .linearize_with_gradient(&self.state.theta.iter().map(|&x| T::from_f64(x)).collect::<Vec<_>>());
             self.ready = true;
         }
         self.objective
@@ -142,7 +166,8 @@ pub fn analyse<T: Real>(
     let samples = &setup.analysis.0;
     let mut objective =
         Objective::new(&model, samples, Reduction::Mean, Order::Second, Cut::default()).map_err(failure)?;
-    let options = block_options(config);
+    let mut options = block_options(config);
+    options.vectors = panel::vectors(&model, options.top);
     let Parts { all, chosen: parts } = parts(config, &model)?;
     let selection = Selection(&config.spectra.quantities);
     let what = selection.wanted();
@@ -151,6 +176,12 @@ pub fn analyse<T: Real>(
     let curvature = config.spectra.curvature;
     let with_phi = selection.has("phi") && (between.probes > 0 || model.len() <= between.exact_max);
     let phi_kind = curvature.kind().filter(|_| with_phi);
+    // The rest of the panel is of the Hessian alone.
+    let with_panel = curvature.kind() == Some(Kind::Hessian) && selection.has_panel();
+    if !with_panel {
+        options.vectors = 0;
+    }
+    let with_sharpness = with_panel && config.spectra.pairs > 0 && config.spectra.only.is_empty();
     let enabled = config.interlayer.enabled;
     let phase = progress.phase("curvature", (snapshots.len() * (parts.len() + 1 + usize::from(enabled))) as u64);
     let of_all = Origin::new(config)
@@ -159,9 +190,14 @@ pub fn analyse<T: Real>(
         .numbers(&samples.y);
     let mut reused = 0;
     let mut done = Vec::new();
+    // The point before, to which changes refer, and what was seen there.
+    let mut before = State { theta: Vec::new(), buffers: Vec::new() };
+    let mut seen: Vec<Option<Seen>> = parts.iter().map(|_| None).collect();
     for (index, kept) in snapshots.iter().enumerate() {
         let state = weights::read(&model, &directory.file(&kept.file))?;
-        let origin = state.buffers.iter().fold(of_all.numbers(&state.theta), |o, b| o.numbers(b));
+        let of_state =
+            |origin: Origin, s: &State<f64>| s.buffers.iter().fold(origin.numbers(&s.theta), |o, b| o.numbers(b));
+        let origin = of_state(of_state(of_all.clone(), &before), &state);
         let mut point = Point { objective: &mut objective, state: &state, ready: false };
         let (mut layers, mut spectra) = (Vec::new(), BTreeMap::new());
         for (l, of) in parts.iter().enumerate() {
@@ -173,7 +209,9 @@ pub fn analyse<T: Real>(
                     reused += 1;
                     if of_file.is_some() {
                         let bytes = std::fs::read(directory.file(&file)).unwrap_or_default();
-                        spectra.insert(file.clone(), results::Spectrum::from_npz(&bytes, &file)?);
+                        let now = Seen::from_npz(&bytes, &file)?;
+                        spectra.insert(file.clone(), now.spectrum().clone());
+                        seen[l] = Some(now);
                     }
                     result
                 }
@@ -187,17 +225,27 @@ pub fn analyse<T: Real>(
                         _ => curvature.block(point.objective(), of, config.seed, &options),
                     }
                     .map_err(|e| at(block_failure(e), index, kept))?;
-                    let seconds = since.elapsed().as_secs_f64();
-                    let spectrum = spectrum(&report.spectrum);
-                    let mut result = layer_result(of, &report, &spectrum, selection, seconds);
+                    let now = Seen::new(spectrum(&report.spectrum), &report, options.vectors);
+                    let mut result = layer_result(of, &report, now.spectrum(), selection);
                     result.density = density(&report.spectrum, options.metrics.tau);
+                    if with_panel {
+                        panel::panel(point.objective(), of, &report, &options)?.put_into(&mut result);
+                        if let Some(before) = &seen[l] {
+                            result.quantities.extend(now.since(before));
+                        }
+                    }
+                    result.quantities.retain(|key, _| selection.has(key));
+                    let missing = selection.missing(|key| result.quantities.contains_key(key), &result.route);
+                    result.notes.extend(missing);
+                    result.seconds = since.elapsed().as_secs_f64();
                     result.spectrum = of_file.map(str::to_owned);
-                    phase.detail(&format!("{}: {}", of.name, against(&planned, seconds)));
+                    phase.detail(&format!("{}: {}", of.name, against(&planned, result.seconds)));
                     result.cost = Some(planned);
-                    let npz = of_file.map(|file| (file, spectrum.to_npz()));
+                    let npz = of_file.map(|file| (file, now.to_npz()));
                     let npz = npz.as_ref().map(|(file, bytes)| (*file, bytes.as_slice()));
                     directory.keep(&part, &origin, &result, npz)?;
-                    spectra.insert(file, spectrum);
+                    spectra.insert(file, now.spectrum().clone());
+                    seen[l] = Some(now);
                     result
                 }
             };
@@ -235,6 +283,8 @@ pub fn analyse<T: Real>(
         let off_diagonal = outside.as_ref().and_then(|o| o.off_diagonal);
         let (phi, parameters) = outside.map_or((None, None), |o| (Some(o.between.phi), o.between.map));
         let maps = Maps { parameters, activations, spectra: pairs::spectra(&layers, &spectra) };
+        let stability =
+            with_sharpness.then(|| stability(&mut point, kept, index, &origin, config, directory)).transpose()?;
         let [train, validation, test] = kept.scores;
         done.push(Snapshot {
             index,
@@ -247,8 +297,10 @@ pub fn analyse<T: Real>(
             phi,
             off_diagonal,
             maps,
+            stability: stability.flatten(),
             layers,
         });
+        before = state;
     }
     if reused > 0 {
         phase.say(&format!(
@@ -304,7 +356,38 @@ pub fn refusal(error: CurvatureError) -> Failure {
     }
 }
 
-fn measured(q: &Quantity) -> Measured {
+/// The sharpness of the whole Hessian beside the optimiser's bound; taken over if it is finished already.
+fn stability<T: Real>(
+    point: &mut Point<'_, '_, T>,
+    kept: &Kept,
+    index: usize,
+    origin: &Origin,
+    config: &Config,
+    directory: &RunDir,
+) -> Result<Option<Stability>> {
+    let (rule, part) = (kept.optimizer.as_ref(), format!("{index:03}-stability"));
+    let of_rule =
+        |r: &Rule| origin.numbers(&[r.bound]).numbers(&r.decay).numbers(r.preconditioner.as_deref().unwrap_or(&[]));
+    let origin = rule.map_or_else(|| origin.text("no rule"), of_rule);
+    if let Some(found) = directory.kept::<Stability>(&part, &origin, None) {
+        return Ok(Some(found));
+    }
+    let objective = point.objective();
+    let zeros = vec![0.0; objective.model().len()];
+    let Some(own) = sharpness(objective, None, &zeros, config.seed) else { return Ok(None) };
+    let seen = rule.filter(|r| r.differs()).map(|r| {
+        let p = r.preconditioner.as_deref();
+        sharpness(objective, p, &r.decay, config.seed).map(|q| measured(&q))
+    });
+    // A rule that sees what could not be found has nothing to be compared with.
+    let bound = rule.filter(|_| seen != Some(None)).map(|r| r.bound).filter(|b| b.is_finite());
+    let found = Stability { sharpness: measured(&own), preconditioned: seen.flatten(), bound };
+    directory.keep(&part, &origin, &found, None)?;
+    Ok(Some(found))
+}
+
+/// A quantity as it stands in results.
+pub fn measured(q: &Quantity) -> Measured {
     match q.uncertainty {
         None => Measured::exact(q.value),
         Some(Uncertainty::StandardError { sem, samples }) => Measured::mean(q.value, sem, samples),
@@ -374,7 +457,6 @@ fn layer_result(
     report: &BlockReport,
     spectrum: &results::Spectrum,
     selection: Selection<'_>,
-    seconds: f64,
 ) -> LayerResult {
     let asked = report.quantities.iter().filter(|q| selection.has(q.name));
     let quantities = asked.map(|q| (q.name.to_owned(), measured(q)));
@@ -384,8 +466,6 @@ fn layer_result(
     let stops: Vec<String> = report.stops.iter().map(|s| format!("{}: {}", s.stage, s.stop)).collect();
     result.pair_orthogonality = report.pairs.as_ref().map(|p| p.orthogonality);
     result.stop = (!stops.is_empty()).then(|| stops.join(", "));
-    result.seconds = seconds;
-    result.notes.extend(selection.missing(|key| report.get(key).is_some(), report.route.as_str()));
     if let results::Spectrum::Quadrature { top, bottom, .. } = spectrum {
         (result.top, result.bottom) = (top.clone(), bottom.clone());
     }

@@ -7,11 +7,12 @@ use std::time::Instant;
 use eigenlens_linalg::Real;
 use eigenlens_nets::Model;
 use eigenlens_nets::model::State;
+use eigenlens_nets::optim::Optimizer;
 use eigenlens_nets::snapshot::{self, NamedTensor, SnapshotError, TensorData, WriteError};
-use eigenlens_nets::train::{End, Epoch, Evaluator, Next, Score, train};
+use eigenlens_nets::train::{End, Epoch, Evaluator, Next, Score, Trainer, train_watched};
 
 use super::Finished;
-use super::curvature::{Kept, analyse};
+use super::curvature::{Kept, Rule, analyse};
 use super::memory;
 use super::setup::{Setup, failure, setup, training};
 use super::weights;
@@ -131,13 +132,14 @@ fn course<T: Real>(config: &Config, setup: &Setup, directory: &RunDir, progress:
     let mut curve = Vec::new();
     let mut kept: Vec<Kept> = Vec::new();
     let mut failed = None;
-    let trained = train(
+    let trained = train_watched(
         &model,
         weights::start(config, &model)?,
         &setup.train,
         setup.validation.as_ref(),
         &options,
-        |e, state| {
+        |e, trainer| {
+            let state = trainer.point();
             let test = on_test.as_mut().map(|t| t.score(state));
             curve.push(CurvePoint {
                 epoch: e.epoch as usize,
@@ -149,7 +151,7 @@ fn course<T: Real>(config: &Config, setup: &Setup, directory: &RunDir, progress:
             });
             // Written now, not in the end: an interruption then leaves what was reached, and no weights wait in memory.
             if wanted.contains(&(e.epoch as usize)) {
-                match keep(&model, state, e, test, kept.len(), directory) {
+                match keep(&model, state, e, test, kept.len(), directory, rule(trainer, e)) {
                     Ok(now) => kept.push(now),
                     Err(error) => {
                         failed = Some(error);
@@ -197,7 +199,7 @@ fn course<T: Real>(config: &Config, setup: &Setup, directory: &RunDir, progress:
         && kept.last().is_none_or(|k| k.epoch < last.epoch as usize)
     {
         let test = on_test.as_mut().map(|t| t.score(&trained.state));
-        kept.push(keep(&model, &trained.state, last, test, kept.len(), directory)?);
+        kept.push(keep(&model, &trained.state, last, test, kept.len(), directory, None)?);
     }
     let end = trained.history.last();
     Ok(Course {
@@ -215,6 +217,20 @@ fn course<T: Real>(config: &Config, setup: &Setup, directory: &RunDir, progress:
     })
 }
 
+/// What the optimiser makes of curvature after an epoch. `None` before Adam's first step, whose metric is not known yet, and
+/// where nothing is trained.
+fn rule<T: Real>(trainer: &Trainer<'_, T>, at: &Epoch) -> Option<Rule> {
+    let state = trainer.state();
+    let preconditioner = state.preconditioner();
+    let known = preconditioner.is_some() || matches!(state.optimizer(), Optimizer::Sgd(_));
+    let trains = trainer.epochs() > 0;
+    (known && trains).then(|| Rule {
+        bound: state.optimizer().stability_bound(at.lr),
+        preconditioner,
+        decay: state.decay(),
+    })
+}
+
 /// Writes a snapshot, and notes what the analysis has to know of it.
 fn keep<T: Real>(
     model: &Model<T>,
@@ -223,11 +239,12 @@ fn keep<T: Real>(
     test: Option<Score>,
     index: usize,
     directory: &RunDir,
+    optimizer: Option<Rule>,
 ) -> Result<Kept> {
     let file = RunDir::snapshot_file(index, at.epoch as usize);
     save(model, state, at, &directory.file(&file))?;
     let scores = [Some(scores(at.train)), at.validation.map(scores), test.map(scores)];
-    Ok(Kept { epoch: at.epoch as usize, step: at.step, file, scores })
+    Ok(Kept { epoch: at.epoch as usize, step: at.step, file, scores, optimizer })
 }
 
 fn save<T: Real>(model: &Model<T>, state: &State<T>, at: &Epoch, path: &Path) -> Result<()> {

@@ -59,6 +59,14 @@ pub fn evolution(result: &RunResult) -> Result<Vec<String>> {
         ("trace", "Trace", "sum of all eigenvalues", Vertical::Auto),
         ("negative_mass", "Negative mass", "share of Σ|λ| that is negative", Vertical::FromZero),
         ("rank_effective", "Effective rank", "number of directions that share the curvature", Vertical::Auto),
+        ("gn_gap", "GN-Gap", "‖H − G‖ / ‖G‖: what the Gauss–Newton block leaves out", Vertical::Auto),
+        (
+            "gradient_top_share",
+            "Gradient in the top space",
+            "share of ‖g‖² in the k sharpest directions",
+            Vertical::UpTo(1.0),
+        ),
+        ("top_overlap", "Overlap of top spaces", "with that of the snapshot before", Vertical::UpTo(1.0)),
     ];
     for (key, title, note, vertical) in of_layers {
         figures.extend(chart(result, title, note, of_each_layer(result, key), vertical)?);
@@ -68,6 +76,11 @@ pub fn evolution(result: &RunResult) -> Result<Vec<String>> {
     let phi = Series { label: "Φ".to_owned(), colour: 6, marks: true, dashed: false, points };
     let note = "share of the squared curvature that lies between blocks";
     figures.extend(chart(result, "Left out: Φ", note, vec![phi], Vertical::FromZero)?);
+    let share = |s: &crate::results::Snapshot| Some(point(s.epoch, &s.stability?.share()?));
+    let points = result.snapshots.iter().filter_map(share).collect();
+    let series = Series { label: "λ_max / bound".to_owned(), colour: 6, dashed: false, marks: true, points };
+    let note = "λ_max of the whole Hessian, as the optimiser sees it, over what its step size can stand";
+    figures.extend(chart(result, "Edge of stability", note, vec![series], Vertical::FromZero)?);
     Ok(figures)
 }
 

@@ -7,6 +7,7 @@ mod density;
 mod heat;
 mod lines;
 mod maps;
+mod owners;
 mod page;
 mod ridges;
 #[cfg(test)]
@@ -68,6 +69,7 @@ pub fn render(input: &Input<'_>) -> Result<String> {
         body.push_str(&format!("<h2>{heading}</h2>\n<p class=\"lead\">{}</p>\n", escape(&intro)));
         body.push_str(&drawn);
     }
+    body.push_str(&owners::section(result));
     body.push_str(&text::metrics_table(result));
     body.push_str(&text::provenance(input));
     Ok(format!(

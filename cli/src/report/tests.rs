@@ -30,11 +30,11 @@ fn the_page_loads_nothing_and_has_every_picture() {
     for outside in ["http:", "https:", "src=", "<script", "@import", "url("] {
         assert!(!html.contains(outside), "{outside}");
     }
-    // Two curves of training, five quantities and Φ, three layers; a map of every quantity over time, and at two moments three of
+    // Two curves of training, five quantities, Φ and the edge of stability, three layers; a map of every quantity over time, and at two moments three of
     // parameters, four of activations, two of spectra; four curves by distance.
     let quantities =
         crate::quantities::SHOWN.iter().filter(|s| result.snapshots[0].layers.iter().any(|l| l.get(s.key).is_some()));
-    let pictures = 2 + 6 + 3 + quantities.count() + 2 * (3 + 4 + 2) + 4;
+    let pictures = 2 + 7 + 3 + quantities.count() + 2 * (3 + 4 + 2) + 4;
     assert_eq!(html.matches("<svg ").count(), pictures);
     assert_eq!(html.matches("</svg>").count(), pictures);
     for words in

@@ -209,7 +209,8 @@ pub fn metrics_table(result: &RunResult) -> String {
     let between = between.map_or(String::new(), |b| format!(" Between the blocks: {}.", escape(&b)));
     format!(
         "<h2>All numbers at the last snapshot</h2>\n<p class=\"lead\">After epoch {}. An empty cell: not defined, or not \
-         known from a quadrature. The other snapshots are in metrics.csv.{between}</p>\n<div class=\"scroll\"><table>\n\
+         known from a quadrature. ± is the error of the number itself, for these samples; \u{201c}data ±\u{201d} the standard error from \
+         the finite sample. The other snapshots are in metrics.csv.{between}</p>\n<div class=\"scroll\"><table>\n\
          <thead><tr><th>quantity</th>{head}<td class=\"why\"></td></tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n",
         last.epoch,
     )
@@ -217,7 +218,15 @@ pub fn metrics_table(result: &RunResult) -> String {
 
 fn row(snapshot: &Snapshot, shown: &Shown) -> String {
     let cell = |m: Option<&Measured>| match m {
-        Some(m) => format!("<td>{}</td>", escape(&typeset(&measured(m, shown.form)))),
+        Some(m) => {
+            let of_data = |e: f64| {
+                let error = if shown.form == Form::Share { 100.0 * e } else { e };
+                let text = format!("data ± {}", typeset(&significant(error, 2)));
+                format!("<br><span class=\"note\">{}</span>", escape(&text))
+            };
+            let second = m.data_error.map_or(String::new(), of_data);
+            format!("<td>{}{second}</td>", escape(&typeset(&measured(m, shown.form))))
+        }
         None => "<td class=\"none\">–</td>".to_owned(),
     };
     let cells: String = snapshot.layers.iter().map(|l| cell(settled(shown.key, l).as_ref())).collect();

@@ -6,7 +6,8 @@ use super::{Measured, RunResult, Scores};
 use crate::quantities;
 
 /// The columns.
-pub const HEADER: [&str; 8] = ["snapshot", "epoch", "step", "layer", "quantity", "value", "standard_error", "residual"];
+pub const HEADER: [&str; 9] =
+    ["snapshot", "epoch", "step", "layer", "quantity", "value", "standard_error", "residual", "data_error"];
 
 /// One row. An empty field says that there is no such error.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -27,9 +28,11 @@ pub struct Row {
     pub standard_error: Option<f64>,
     /// Bound on the error from residuals.
     pub residual: Option<f64>,
+    /// Standard error from the finite sample.
+    pub data_error: Option<f64>,
 }
 
-/// The rows of a result: for each snapshot the network's scores and Φ, then each layer's quantities in the order of
+/// The rows of a result: for each snapshot the network's scores, Φ and sharpness, then each layer's quantities in the order of
 /// [`quantities::order`].
 pub fn rows(result: &RunResult) -> Vec<Row> {
     let mut rows = Vec::new();
@@ -45,6 +48,7 @@ pub fn rows(result: &RunResult) -> Vec<Row> {
                     value: m.value,
                     standard_error: m.standard_error,
                     residual: m.residual,
+                    data_error: m.data_error,
                 });
             }
         };
@@ -66,6 +70,15 @@ pub fn rows(result: &RunResult) -> Vec<Row> {
                     put("*", format!("off_diagonal_{name}"), Measured::exact(value));
                 }
             }
+        }
+        if let Some(s) = snapshot.stability {
+            let rows = [
+                ("sharpness", Some(s.sharpness)),
+                ("sharpness_preconditioned", s.preconditioned),
+                ("stability_bound", s.bound.map(Measured::exact)),
+                ("stability_share", s.share()),
+            ];
+            rows.into_iter().filter_map(|(key, m)| Some((key, m?))).for_each(|(key, m)| put("*", key.to_owned(), m));
         }
         for layer in &snapshot.layers {
             let mut keys: Vec<&String> = layer.quantities.keys().collect();

@@ -29,7 +29,8 @@ pub use spectrum::{Probe, Spectrum};
 /// Version of the form of `result.json`; a change that breaks readers raises it.
 pub const SCHEMA: u32 = 1;
 
-/// A number with what is known of its error. At most one of the two errors is there; none means exact to rounding.
+/// A number with what is known of its error. At most one of standard error and residual is there; none means exact to rounding,
+/// for the samples at hand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     /// The number.
@@ -43,6 +44,9 @@ pub struct Measured {
     /// A bound on the error from the residuals of eigenpairs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub residual: Option<f64>,
+    /// Standard error from the finite sample: how far other samples of the same distribution would move it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_error: Option<f64>,
 }
 
 impl Measured {
@@ -54,7 +58,7 @@ impl Measured {
     /// A mean over probes. A standard error that isn't finite (of one probe) is left out.
     pub fn mean(value: f64, standard_error: f64, samples: usize) -> Self {
         let standard_error = Some(standard_error).filter(|e| e.is_finite());
-        Self { value, standard_error, samples: Some(samples), residual: None }
+        Self { value, standard_error, samples: Some(samples), ..Self::default() }
     }
 
     /// A number with a bound on its error.
@@ -203,6 +207,48 @@ pub struct Cost {
     pub seconds_predicted: f64,
 }
 
+/// The share of one sample in an eigenvalue.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SampleShare {
+    /// Its number among the samples that the Hessian is the mean over, from 0.
+    pub sample: usize,
+    /// Its label, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<usize>,
+    /// w_n vᵀH_nv / λ.
+    pub share: f64,
+}
+
+/// Whose an eigenvalue is: λ = Σ_n w_n vᵀH_nv, and the penalty's part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attribution {
+    /// Its number, 1 for the largest.
+    pub rank: usize,
+    /// vᵀHv: the sum that the shares are of.
+    pub value: f64,
+    /// Standard error from the finite sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_error: Option<f64>,
+    /// Share of the penalty.
+    pub penalty: f64,
+    /// Share of the samples of each class, where there are classes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<f64>,
+    /// The samples with the largest shares, in size.
+    pub samples: Vec<SampleShare>,
+}
+
+/// Eigenvalues of the Gauss–Newton block's parts by class (Papyan 2020), descending.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassMeans {
+    /// Of G_0: mean gradients towards the own label.
+    pub own: Vec<f64>,
+    /// Of G_1: class means.
+    pub means: Vec<f64>,
+    /// Of G_2: cross-class means about their class mean, the largest as many as there are classes.
+    pub cross: Vec<f64>,
+}
+
 /// One layer, or another block of the Hessian, at one snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerResult {
@@ -255,6 +301,12 @@ pub struct LayerResult {
     /// The spectrum as a whole, where it is not exact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub density: Option<DensitySummary>,
+    /// Whose the largest eigenvalues are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attribution: Vec<Attribution>,
+    /// Where a classifier's outliers come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class_means: Option<ClassMeans>,
     /// Whatever else there is to say, such as "identically zero".
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -294,6 +346,8 @@ impl LayerResult {
             bottom: Vec::new(),
             pair_orthogonality: None,
             density: None,
+            attribution: Vec::new(),
+            class_means: None,
             notes,
         }
     }
@@ -315,6 +369,28 @@ pub struct OffDiagonal {
     pub upper: Option<f64>,
     /// Probability with which `upper` holds.
     pub confidence: f64,
+}
+
+/// How sharp the loss is, beside what the optimiser can stand (Cohen et al. 2021, 2022).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stability {
+    /// λ_max of the whole Hessian.
+    pub sharpness: Measured,
+    /// λ_max(P^{-½}(H + D)P^{-½}), with the optimiser's metric P and the weight decay D in its gradient, where there is either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preconditioned: Option<Measured>,
+    /// The value of the latter (or of the sharpness) beyond which the last step size is unstable, for full batches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound: Option<f64>,
+}
+
+impl Stability {
+    /// What the optimiser sees as a share of its bound: above 1, a step of that size is unstable.
+    pub fn share(&self) -> Option<Measured> {
+        let (seen, bound) = (self.preconditioned.unwrap_or(self.sharpness), self.bound?);
+        let residual = seen.residual.map(|r| r / bound);
+        Some(Measured { value: seen.value / bound, residual, ..Measured::default() })
+    }
 }
 
 /// The network at one moment of its training.
@@ -347,6 +423,9 @@ pub struct Snapshot {
     /// How far the picture layer by layer can misplace an eigenvalue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub off_diagonal: Option<OffDiagonal>,
+    /// The largest eigenvalue of the whole Hessian against the optimiser's bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stability: Option<Stability>,
     /// The layers, or other blocks, first to last.
     pub layers: Vec<LayerResult>,
 }

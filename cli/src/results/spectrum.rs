@@ -11,6 +11,8 @@
 //! | `cdf_at`, `cdf` | places t and the share of eigenvalues ≤ t, mean over the probes; with |
 //! | `cdf_enclosure_low`, `cdf_enclosure_high` | what more steps could change (Chebyshev–Markov–Stieltjes), and |
 //! | `cdf_low`, `cdf_high`, `cdf_level` | the band that holds the share at each t with that probability, 0.95 |
+//! | `vectors` | the leading k eigenvectors one after the other, p values each, where k p is at most 2²⁰ |
+//! | `vectors_error` | ‖P − P̂‖ of their space at most, from the residuals |
 
 use std::collections::BTreeMap;
 
@@ -93,12 +95,18 @@ impl Spectrum {
 
     /// The bytes of its file.
     pub fn to_npz(&self) -> Vec<u8> {
+        self.to_npz_with(&[])
+    }
+
+    /// The bytes of its file with further columns.
+    pub fn to_npz_with(&self, more: &[(&str, Column<'_>)]) -> Vec<u8> {
+        let write = |columns: &[(&str, Column<'_>)]| npz::write(&[columns, more].concat());
         let dim = [self.dim() as i64];
         let dim = ("dim", Column::I64(&dim));
         match self {
-            Spectrum::Exact { values, repeated: (_, 0) } => npz::write(&[dim, ("eigenvalues", Column::F64(values))]),
+            Spectrum::Exact { values, repeated: (_, 0) } => write(&[dim, ("eigenvalues", Column::F64(values))]),
             Spectrum::Exact { values, repeated: (value, _) } => {
-                npz::write(&[dim, ("eigenvalues", Column::F64(values)), ("repeated", Column::F64(&[*value]))])
+                write(&[dim, ("eigenvalues", Column::F64(values)), ("repeated", Column::F64(&[*value]))])
             }
             Spectrum::Quadrature { probes, top, bottom, cdf, .. } => {
                 let nodes: Vec<f64> = probes.iter().flat_map(|p| p.nodes.iter().copied()).collect();
@@ -119,7 +127,7 @@ impl Spectrum {
                     ("bottom_residuals", Column::F64(&bottom.1)),
                 ];
                 columns.extend(cdf.iter().flat_map(Cdf::columns));
-                npz::write(&columns)
+                write(&columns)
             }
         }
     }

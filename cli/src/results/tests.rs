@@ -87,7 +87,7 @@ fn the_csv_has_a_row_for_each_snapshot_layer_and_quantity() {
     let (result, _) = example::run();
     let text = metrics_csv(&result);
     let mut lines = text.lines();
-    assert_eq!(lines.next(), Some("snapshot,epoch,step,layer,quantity,value,standard_error,residual"));
+    assert_eq!(lines.next(), Some("snapshot,epoch,step,layer,quantity,value,standard_error,residual,data_error"));
     let quantities: usize = result.snapshots.iter().flat_map(|s| &s.layers).map(|l| l.quantities.len()).sum();
     let of_layers = lines.clone().filter(|l| l.split(',').nth(3) != Some("*")).count();
     assert_eq!(of_layers, quantities);
