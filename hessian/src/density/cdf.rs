@@ -110,7 +110,7 @@ impl Rule {
     }
 
     /// Bounds of the probe's own distribution function at t, μ((−∞, t]): of all measures with the moments that the rule has,
-    /// one reaches either. The value itself, twice, for an exact rule. See [`Quadrature::cdf_bounds`].
+    /// one reaches either. The value itself, twice, for an exact rule. See [`Tridiagonal::cdf_bounds`].
     pub fn bounds(&self, t: f64) -> (f64, f64) {
         let below = self.gauss.nodes.partition_point(|&x| x <= t);
         if self.exact {
