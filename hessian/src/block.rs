@@ -308,6 +308,9 @@ fn from_dense(
     })
 }
 
+/// Eigenvalues nearer than this times the largest count as one that is multiple.
+const TIED: f64 = 1e-6;
+
 fn from_krylov(
     name: &str,
     a: &dyn LinearOperator,
@@ -354,7 +357,15 @@ fn from_krylov(
         top = order[..upper].iter().map(|&i| pair(i)).collect();
         bottom = order[upper..].iter().map(|&i| pair(i)).collect();
         // No index twice, where the ends overlap.
-        let known: Vec<usize> = (0..upper).chain((count - lower).max(upper)..count).collect();
+        let mut known: Vec<usize> = (0..upper).chain((count - lower).max(upper)..count).collect();
+        if count < p {
+            // Of a multiple eigenvalue that was found in part, the vectors are any: taken exactly, they would make the sums depend
+            // on rounding. Only the innermost values can have more of their kind.
+            let size = found.values.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
+            let inner = [(upper > 0).then(|| upper - 1), (lower > 0).then(|| count - lower)];
+            let inner = inner.map(|i| i.map_or(f64::INFINITY, |i| found.values[i]));
+            known.retain(|&i| inner.iter().all(|x| (found.values[i] - x).abs() > TIED * size));
+        }
         let of_known = |f: &dyn Fn(usize) -> Vec<f64>| known.iter().flat_map(|&i| f(i)).collect::<Vec<f64>>();
         let (values, vectors) = (of_known(&|i| vec![found.values[i]]), of_known(&|i| found.vector(i).to_vec()));
         // Without probes there are no samples to take the known pairs out of.

@@ -26,6 +26,14 @@ pub enum ModelError {
     /// Two layers of the same name.
     #[error("two layers are called `{0}`; give each its own name")]
     DuplicateName(String),
+    /// A layer called as parts of another are.
+    #[error("the name `{layer}` is kept for a part of layer `{owner}`; give it another, without the dot")]
+    MadeName {
+        /// The layer.
+        layer: String,
+        /// The other.
+        owner: String,
+    },
     /// A layer with parameters and without a name.
     #[error("layer {place} ({kind}) has parameters and needs a name")]
     Unnamed {
@@ -457,6 +465,9 @@ mod tests {
         let mut spec = mlp();
         spec.layers[2].name = "fc1".into();
         assert_eq!(Model::<f64>::new(&spec).unwrap_err(), ModelError::DuplicateName("fc1".into()));
+        spec.layers[2].name = "fc1.q".into();
+        let made = ModelError::MadeName { layer: "fc1.q".into(), owner: "fc1".into() };
+        assert_eq!(Model::<f64>::new(&spec).unwrap_err(), made);
     }
 
     #[test]

@@ -123,7 +123,7 @@ pub struct Data {
     /// Share of the samples held out for the final score; ignored where the data set brings its own test part.
     /// Default 0.2.
     pub test: f64,
-    /// Scaling of the inputs.
+    /// Scaling of the inputs. The targets of a regression are brought to mean 0 and standard deviation 1, unless this is none.
     pub standardize: Standardize,
     /// Train on at most this many samples, drawn by the seed; validation and test part stay whole.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -180,7 +180,9 @@ pub fn setup(config: &Config) -> Result<Setup> {
         Standardize::Pixel => Scaling::Pixels,
         Standardize::None => Scaling::None,
     };
-    let scale = Standardizer::fit(&data, &parts.train, scaling, !classification).map_err(failure)?;
+    // Numbers that are to be left alone are so on both sides.
+    let targets = !classification && scaling != Scaling::None;
+    let scale = Standardizer::fit(&data, &parts.train, scaling, targets).map_err(failure)?;
     let samples = |rows: &[usize]| Samples::new(&scale.apply(&data.subset(rows)), loss, outputs).map_err(failure);
     let optional = |rows: &[usize]| (!rows.is_empty()).then(|| samples(rows)).transpose();
     let (part, rows) = match config.spectra.part {

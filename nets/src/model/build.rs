@@ -489,6 +489,9 @@ impl<'s, T: Real> Builder<'s, T> {
     }
 }
 
+/// What layers call their parts, after their own name and a dot.
+const MADE: [&str; 8] = ["q", "k", "v", "o", "heads", "outer", "pairs", "mask"];
+
 /// The names of the layers that each layer reads, checked: all known, none later, none without a reader.
 fn reads(spec: &ModelSpec, labels: &[String]) -> Result<Vec<Vec<String>>, ModelError> {
     let place: HashMap<&str, usize> = labels.iter().enumerate().map(|(i, l)| (l.as_str(), i)).collect();
@@ -496,6 +499,10 @@ fn reads(spec: &ModelSpec, labels: &[String]) -> Result<Vec<Vec<String>>, ModelE
     for (i, (layer, label)) in spec.layers.iter().zip(labels).enumerate() {
         if label == ModelSpec::INPUT || place[label.as_str()] != i {
             return Err(ModelError::DuplicateName(label.clone()));
+        }
+        let made = label.rsplit_once('.').filter(|(owner, part)| place.contains_key(owner) && MADE.contains(part));
+        if let Some((owner, _)) = made {
+            return Err(ModelError::MadeName { layer: label.clone(), owner: owner.to_string() });
         }
         if layer.name.is_empty() && has_parameters(&layer.kind) {
             return Err(ModelError::Unnamed { place: i, kind: layer.kind.name() });

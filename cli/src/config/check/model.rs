@@ -165,6 +165,8 @@ impl Check<'_> {
             self.number(eps > 0.0 && eps.is_finite(), &key("eps"), eps, "a finite number above 0")?;
             let share = layer.momentum.unwrap_or(1.0);
             self.number(share > 0.0 && share <= 1.0, &key("momentum"), share, "above 0 and at most 1")?;
+            let start = layer.start.unwrap_or(1.0);
+            self.number(start.is_finite(), &key("start"), start, "a finite number")?;
             let rate = layer.rate.unwrap_or(0.0);
             self.number((0.0..1.0).contains(&rate), &key("rate"), rate, "from 0 to below 1")?;
             if let Some(name) = &layer.init {
