@@ -39,6 +39,10 @@ impl<T: Real, F: LinearMap<T>> Op<T> for Linear<F> {
         self.0.output_shape(inputs)
     }
 
+    fn by_sample(&self) -> bool {
+        true
+    }
+
     fn couples(&self, _i: usize, _j: usize) -> bool {
         false
     }
@@ -276,6 +280,10 @@ impl<T: Real, F: Map> Op<T> for Elementwise<F> {
 
     fn bent_len(&self, _x: &[usize], y: usize) -> usize {
         if F::PIECEWISE_LINEAR { 0 } else { y }
+    }
+
+    fn by_sample(&self) -> bool {
+        true
     }
 
     fn couples(&self, _i: usize, _j: usize) -> bool {

@@ -13,6 +13,7 @@
 //! | [`graph`] | nodes in topological order with their shapes |
 //! | [`plan`] | which maps a product calls: "perturb these nodes, read the derivative at those nodes" |
 //! | [`linearize`] | cached primals and cotangents, and the products they serve without allocating |
+//! | `pieces` | maps on pieces of a batch, by all threads |
 //! | [`check`] | the one tester of ops and networks |
 //!
 //! This crate knows no layers, no data and no threads of its own.
@@ -25,6 +26,7 @@ pub mod linearize;
 pub mod normalise;
 pub mod op;
 pub mod ops;
+mod pieces;
 pub mod plan;
 mod probabilities;
 #[cfg(test)]

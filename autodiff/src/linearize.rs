@@ -6,6 +6,7 @@ use eigenlens_linalg::{Par, Real, Write};
 
 use crate::graph::{Graph, NodeId};
 use crate::op::{Cotangent, Cx, Lanes, MAX_INPUTS, Primal, Slot};
+use crate::pieces::{Applied, Cuts};
 use crate::plan::{Plan, Pull, pulls};
 
 /// One buffer for each node of a graph, by [`NodeId::index`]; empty where a node has none.
@@ -229,10 +230,10 @@ impl<T: Real> Linearization<T> {
         assert_eq!(weights.len(), self.batch, "one weight for each sample");
         let cx = self.cx();
         for i in 0..g.len() {
-            let Some((op, inputs)) = g.op_of(i) else { continue };
+            let Some((_, inputs)) = g.op_of(i) else { continue };
             let (earlier, rest) = self.values.split_at_mut(i);
             let x = gather(g, theta, earlier, inputs);
-            op.eval(&cx, &x[..inputs.len()], &mut rest[0], &mut self.saved[i]);
+            applied(g, i, cx).eval(&x[..inputs.len()], &mut rest[0], &mut self.saved[i]);
         }
         self.values[f.output.0].iter().zip(weights).map(|(f, w)| f.to_f64() * w.to_f64()).sum()
     }
@@ -252,12 +253,13 @@ impl<T: Real> Linearization<T> {
         self.cotangents[f.output.0].copy_from_slice(weights);
         let mut bent_node = usize::MAX;
         for pull in &f.gradient {
-            let (op, inputs) = g.op_of(pull.node).expect("pull-backs are of ops");
+            let (_, inputs) = g.op_of(pull.node).expect("pull-backs are of ops");
+            let op = applied(g, pull.node, cx);
             let x = gather(g, theta, &self.values, inputs);
             let primal = Primal { x: &x[..inputs.len()], y: &self.values[pull.node], saved: &self.saved[pull.node] };
             let gy = std::mem::take(&mut self.cotangents[pull.node]);
             if self.order == Order::Second && bent_node != pull.node {
-                op.bend(&cx, primal, &gy, &mut self.bent[pull.node]);
+                op.bend(primal, &gy, &mut self.bent[pull.node]);
                 bent_node = pull.node;
             }
             with_slots(
@@ -268,7 +270,7 @@ impl<T: Real> Linearization<T> {
                 &mut self.cotangents,
                 gradient.as_mut().map(|(b, w)| (&mut **b, *w)),
                 |slots| {
-                    op.vjp(&cx, primal, Lanes::new(&gy, 1), slots);
+                    op.vjp(primal, Lanes::new(&gy, 1), slots);
                 },
             );
             self.cotangents[pull.node] = gy;
@@ -295,17 +297,18 @@ impl<T: Real> Linearization<T> {
         let lanes = ws.lanes;
         assert_eq!(ws.batch, self.batch, "workspace and linearization are for different batches");
         for &i in &plan.pushes {
-            let (op, inputs) = g.op_of(i).expect("tangents are pushed through ops");
+            let (_, inputs) = g.op_of(i).expect("tangents are pushed through ops");
             let x = gather(g, theta, &self.values, inputs);
             let primal = Primal { x: &x[..inputs.len()], y: &self.values[i], saved: &self.saved[i] };
             let mut dy = std::mem::take(&mut ws.tangents[i]);
             let dx = tangents(g, plan, inputs, first..first + lanes, directions, &ws.tangents);
-            op.jvp(&cx, primal, &dx[..inputs.len()], &mut dy);
+            applied(g, i, cx).jvp(primal, &dx[..inputs.len()], &mut dy);
             ws.tangents[i] = dy;
         }
         for pull in &plan.pulls {
             let i = pull.node;
-            let (op, inputs) = g.op_of(i).expect("pull-backs are of ops");
+            let (_, inputs) = g.op_of(i).expect("pull-backs are of ops");
+            let op = applied(g, i, cx);
             let x = gather(g, theta, &self.values, inputs);
             let primal = Primal { x: &x[..inputs.len()], y: &self.values[i], saved: &self.saved[i] };
             let own = std::mem::take(&mut ws.cotangents[i]);
@@ -316,9 +319,9 @@ impl<T: Real> Linearization<T> {
                     assert!(self.order == Order::Second, "Hessian products need a linearization of order Second");
                     let dx = tangents(g, plan, inputs, first..first + lanes, directions, tangent_buffers);
                     let cotangent = Cotangent { gy: &self.cotangents[i], bent: &self.bent[i] };
-                    op.vjp_jvp(&cx, primal, cotangent, &dx[..inputs.len()], dgy, slots);
+                    op.vjp_jvp(primal, cotangent, &dx[..inputs.len()], dgy, slots);
                 } else {
-                    op.vjp(&cx, primal, dgy.expect("a pull-back has a cotangent or bends"), slots);
+                    op.vjp(primal, dgy.expect("a pull-back has a cotangent or bends"), slots);
                 }
             });
             ws.cotangents[i] = own;
@@ -411,6 +414,16 @@ impl<T: Real> Default for Workspace<T> {
     fn default() -> Self {
         Workspace::new()
     }
+}
+
+/// The op of a node, to be called with `cx`.
+fn applied<T: Real>(g: &Graph<T>, node: usize, cx: Cx) -> Applied<'_, T> {
+    let (op, inputs) = g.op_of(node).expect("only ops are applied");
+    let mut batched = [false; MAX_INPUTS];
+    batched.iter_mut().zip(inputs).for_each(|(b, &j)| *b = g.shape(j).batched);
+    // What is the same for all samples is computed once.
+    let cx = if g.nodes[node].shape.batched { cx } else { Cx { par: Par::Seq, ..cx } };
+    Applied { op, cx, batched, cuts: Cuts::USUAL }
 }
 
 fn gather<'a, T: Real>(g: &Graph<T>, theta: &'a [T], values: &'a [Vec<T>], inputs: &[NodeId]) -> [&'a [T]; MAX_INPUTS] {

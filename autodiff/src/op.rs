@@ -161,6 +161,13 @@ pub trait Op<T: Real>: Debug + Send + Sync {
         false
     }
 
+    /// Whether the maps may be called for some samples at a time: then outputs, and what is saved and bent, are cut like the
+    /// batch, and sums over samples are added up. Long batches go through threads that way; for ops that use
+    /// [`Cx::par`] themselves it is not needed.
+    fn by_sample(&self) -> bool {
+        false
+    }
+
     /// The smallest batch that makes sense: one value has no variance, for instance. The caller asks before it runs.
     fn least_batch(&self, _inputs: &[Shape]) -> usize {
         1

@@ -15,8 +15,10 @@ use crate::shifted::{tile, width};
 use crate::simd::{self, Vectors};
 
 mod transpose;
+mod transposed;
 
 pub use transpose::{interleave, separate};
+use transposed::Transposed;
 
 /// Images that stand in one vector, at the best instruction set of this machine.
 pub fn lanes<T: Real>() -> usize {
@@ -324,150 +326,6 @@ impl<T: Vectors, V: Copy> Strip<'_, T, V> {
         }
     }
 }
-
-/// Vectors of a plane that are taken together: those of ten planes fit the first-level cache.
-const BAND: usize = 64;
-
-struct Transposed<'a, T> {
-    g: &'a mut [T],
-    y: &'a [T],
-    x: &'a [T],
-    grid: &'a Grid,
-}
-
-impl<T: Real> WithSimd for Transposed<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(mut self, s: S) {
-        let (from, to) = self.grid.planes();
-        let (ins, outs) = (T::split::<S>(self.x).0.len() / from, T::split::<S>(self.y).0.len() / to);
-        let (most, wide) = if S::REGISTER_COUNT >= 32 { (4, 6) } else { (2, 4) };
-        let (rows, cols) = (self.grid.rows, self.grid.cols);
-        let band = (BAND / cols.to).max(1);
-        for top in (0..rows.to).step_by(band) {
-            for c in (0..ins).step_by(wide) {
-                for o in (0..outs).step_by(most) {
-                    for tap in 0..self.grid.taps() {
-                        let (i, j) = (tap / cols.kernel, tap % cols.kernel);
-                        let inside = rows.inside(i);
-                        let rect = [inside.start.max(top)..inside.end.min(top + band), cols.inside(j)];
-                        if rect.iter().any(Range::is_empty) {
-                            continue;
-                        }
-                        let at = Corner { o, c, i, j, rect, ins };
-                        match (most.min(outs - o), wide.min(ins - c)) {
-                            (1, n) => self.wide::<S, 1>(s, n, at),
-                            (2, n) => self.wide::<S, 2>(s, n, at),
-                            (3, n) => self.wide::<S, 3>(s, n, at),
-                            (_, n) => self.wide::<S, 4>(s, n, at),
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// A piece of G: first channels, tap, and the outputs that have it.
-struct Corner {
-    o: usize,
-    c: usize,
-    i: usize,
-    j: usize,
-    rect: [Range<usize>; 2],
-    ins: usize,
-}
-
-impl<T: Real> Transposed<'_, T> {
-    #[inline(always)]
-    fn wide<S: Simd, const O: usize>(&mut self, s: S, channels: usize, at: Corner) {
-        match channels {
-            1 => self.block::<S, O, 1>(s, at),
-            2 => self.block::<S, O, 2>(s, at),
-            3 => self.block::<S, O, 3>(s, at),
-            4 => self.block::<S, O, 4>(s, at),
-            5 => self.block::<S, O, 5>(s, at),
-            _ => self.block::<S, O, 6>(s, at),
-        }
-    }
-
-    // Loops by index, and sums taken by value: references to them would keep them out of the registers.
-    #[allow(clippy::needless_range_loop, clippy::manual_memcpy, clippy::assign_op_pattern)]
-    #[inline(always)]
-    fn block<S: Simd, const O: usize, const C: usize>(&mut self, s: S, at: Corner) {
-        let (x, y) = (T::split::<S>(self.x).0, T::split::<S>(self.y).0);
-        let (from, to) = self.grid.planes();
-        let (rows, cols) = (self.grid.rows, self.grid.cols);
-        let [down, along] = at.rect;
-        let step = cols.stride;
-        let mut sums = [[T::splat(s, T::NIL); C]; O];
-        for row in down {
-            let to_row = at.o * to + row * cols.to + along.start;
-            let read = rows.position(at.i, row).expect("inside") * cols.from;
-            let from_row = at.c * from + read + cols.position(at.j, along.start).expect("inside");
-            let (length, span) = (along.len(), (along.len() - 1) * step + 1);
-            let mut top: [&[T::V<S>]; O] = [&[]; O];
-            let mut side: [&[T::V<S>]; C] = [&[]; C];
-            for o in 0..O {
-                top[o] = &y[to_row + o * to..][..length];
-            }
-            for c in 0..C {
-                side[c] = &x[from_row + c * from..][..span];
-            }
-            for n in 0..length {
-                let mut v = [T::splat(s, T::NIL); O];
-                for o in 0..O {
-                    v[o] = top[o][n];
-                }
-                for c in 0..C {
-                    let x = side[c][n * step];
-                    for o in 0..O {
-                        sums[o][c] = T::fma(s, v[o], x, sums[o][c]);
-                    }
-                }
-            }
-        }
-        let taps = self.grid.taps();
-        // Two loops, as the first must unroll: sums that are reached by a running index would live in memory.
-        let mut lanes = [[[T::NIL; MAX_LANES]; C]; O];
-        for o in 0..O {
-            for c in 0..C {
-                T::split_mut::<S>(&mut lanes[o][c][..width::<T, S>()]).0[0] = sums[o][c];
-            }
-        }
-        for (o, lanes) in lanes.iter_mut().enumerate() {
-            for (c, lanes) in lanes.iter_mut().enumerate() {
-                // Loops of known length, so that they become vector additions.
-                if width::<T, S>() > 8 {
-                    halve::<T, 8>(lanes);
-                }
-                if width::<T, S>() > 4 {
-                    halve::<T, 4>(lanes);
-                }
-                if width::<T, S>() > 2 {
-                    halve::<T, 2>(lanes);
-                }
-                if width::<T, S>() > 1 {
-                    halve::<T, 1>(lanes);
-                }
-                let tap = at.i * cols.kernel + at.j;
-                self.g[((at.o + o) * at.ins + at.c + c) * taps + tap] += lanes[0];
-            }
-        }
-    }
-}
-
-/// Adds the upper `N` of the first 2 `N` values to the lower.
-#[inline(always)]
-fn halve<T: Real, const N: usize>(lanes: &mut [T; MAX_LANES]) {
-    for i in 0..N {
-        lanes[i] += lanes[i + N];
-    }
-}
-
-/// Values of the widest vector.
-const MAX_LANES: usize = 16;
 
 #[cfg(test)]
 mod tests;

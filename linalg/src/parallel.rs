@@ -5,6 +5,16 @@ use faer::Par;
 /// Values whose visit costs about as much as it does to wake a thread.
 const LEAST: usize = 1 << 14;
 
+/// Does both, at once if there are threads.
+pub fn both(par: Par, a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
+    if par.degree() > 1 {
+        rayon::join(a, b);
+    } else {
+        a();
+        b();
+    }
+}
+
 /// Calls `f(i, piece i)` for all pieces of `each` values (the last may be shorter), in any order; `work` is the number of
 /// values that are visited in all, and decides whether other threads are worth it.
 ///

@@ -287,11 +287,8 @@ impl<'m, T: Real> Trainer<'m, T> {
             let layer = graph.name(node).to_string();
             return Err(TrainError::SingleSample { layer, batch: rest, samples: samples.n });
         }
-        let par = if batch * model.multiply_adds() >= PARALLEL_WORK && rayon::current_num_threads() > 1 {
-            Par::rayon(rayon::current_num_threads())
-        } else {
-            Par::Seq
-        };
+        // Not `Seq` for one thread either: how a batch is cut must not depend on the number of threads.
+        let par = if batch * model.multiply_adds() >= PARALLEL_WORK { Par::rayon(0) } else { Par::Seq };
         let convert = |v: &[f64]| v.iter().map(|&x| T::from_f64(x)).collect::<Vec<T>>();
         Ok(Trainer {
             lin: Linearization::new(model.trained().0, batch, Order::First, par),

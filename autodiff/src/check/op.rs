@@ -7,8 +7,9 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Report;
 use super::taylor::{difference_bound, difference_error};
-use crate::op::{Cotangent, Cx, Lanes, Op, Primal, Shape, Slot};
+use crate::op::{Cotangent, Cx, Lanes, MAX_INPUTS, Op, Primal, Shape, Slot};
 use crate::ops::Sample;
+use crate::pieces::{Applied, Cuts};
 
 /// Random values with two decimals, so that a failure can be read and repeated by hand.
 pub fn draw(rng: &mut ChaCha8Rng, sample: Sample, len: usize) -> Vec<f64> {
@@ -35,8 +36,7 @@ type Vectors = Vec<Vec<f64>>;
 
 /// An op at a point, with each map as a plain function of vectors.
 struct Probe<'o> {
-    op: &'o dyn Op<f64>,
-    cx: Cx,
+    op: Applied<'o, f64>,
     x: Vectors,
     out_len: usize,
 }
@@ -65,13 +65,13 @@ impl Probe<'_> {
 
     fn at(&self, x: Vectors, gy: Vec<f64>) -> At {
         let mut y = vec![0.0; self.out_len];
-        let mut saved = vec![0.0; self.op.saved_len(&self.lens(), self.out_len)];
-        let mut bent = vec![0.0; self.op.bent_len(&self.lens(), self.out_len)];
+        let mut saved = vec![0.0; self.op.op.saved_len(&self.lens(), self.out_len)];
+        let mut bent = vec![0.0; self.op.op.bent_len(&self.lens(), self.out_len)];
         let slices: Vec<&[f64]> = x.iter().map(Vec::as_slice).collect();
-        self.op.eval(&self.cx, &slices, &mut y, &mut saved);
+        self.op.eval(&slices, &mut y, &mut saved);
         let primal = Primal { x: &slices, y: &y, saved: &saved };
         if !gy.is_empty() {
-            self.op.bend(&self.cx, primal, &gy, &mut bent);
+            self.op.bend(primal, &gy, &mut bent);
         }
         At { x, y, saved, gy, bent }
     }
@@ -84,7 +84,7 @@ impl Probe<'_> {
     fn jvp(&self, at: &At, lanes: usize, dx: &[Option<Vec<f64>>]) -> Vec<f64> {
         let mut dy = vec![f64::NAN; lanes * self.out_len];
         let dx: Vec<_> = dx.iter().map(|d| d.as_ref().map(|d| Lanes::new(d, lanes))).collect();
-        self.with(at, |p| self.op.jvp(&self.cx, p, &dx, &mut dy));
+        self.with(at, |p| self.op.jvp(p, &dx, &mut dy));
         dy
     }
 
@@ -96,7 +96,7 @@ impl Probe<'_> {
         let mut gx = self.slots(wanted, lanes, start);
         let mut slots: Vec<_> =
             gx.iter_mut().zip(wanted).map(|(g, &w)| w.then_some(Slot { data: g, lanes, write })).collect();
-        self.with(at, |p| self.op.vjp(&self.cx, p, Lanes::new(gy, lanes), &mut slots));
+        self.with(at, |p| self.op.vjp(p, Lanes::new(gy, lanes), &mut slots));
         gx
     }
 
@@ -117,7 +117,7 @@ impl Probe<'_> {
         let dx: Vec<_> = dx.iter().map(|d| d.as_ref().map(|d| Lanes::new(d, lanes))).collect();
         let cotangent = Cotangent { gy: &at.gy, bent: &at.bent };
         self.with(at, |p| {
-            self.op.vjp_jvp(&self.cx, p, cotangent, &dx, dgy.map(|d| Lanes::new(d, lanes)), &mut slots);
+            self.op.vjp_jvp(p, cotangent, &dx, dgy.map(|d| Lanes::new(d, lanes)), &mut slots);
         });
         gx
     }
@@ -152,7 +152,10 @@ pub fn check_op(name: &str, op: &dyn Op<f64>, inputs: &[(Shape, Sample)], batch:
     let out = op.output_shape(&shapes).unwrap_or_else(|e| panic!("{name}: {e}"));
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let x: Vectors = inputs.iter().map(|(s, how)| draw(&mut rng, *how, s.len(batch))).collect();
-    let probe = Probe { op, cx: Cx { batch, par: Par::Seq }, x, out_len: out.len(batch) };
+    let mut batched = [false; MAX_INPUTS];
+    batched.iter_mut().zip(&shapes).for_each(|(b, s)| *b = s.batched);
+    let applied = Applied { op, cx: Cx { batch, par: Par::Seq }, batched, cuts: Cuts::USUAL };
+    let probe = Probe { op: applied, x, out_len: out.len(batch) };
     let m = shapes.len();
     let able: Vec<bool> = (0..m).map(|i| op.differentiable(i)).collect();
     let fresh =
@@ -231,6 +234,23 @@ pub fn check_op(name: &str, op: &dyn Op<f64>, inputs: &[(Shape, Sample)], batch:
     }
     let size = magnitude(&flat(&both3)).max(1.0);
     report.at_most("lanes are independent", name, error / size, rounding, detail(String::new()));
+
+    // The same sample by sample: outputs are cut, sums over samples add up.
+    if op.by_sample() && out.batched {
+        let cx = Cx { batch, par: Par::rayon(2) };
+        let cuts = Cuts { grain: 1, least: 0 };
+        let cut = Probe { op: Applied { cx, cuts, ..applied }, x: probe.x.clone(), out_len: probe.out_len };
+        let here = cut.at(cut.x.clone(), gy.clone());
+        let both = cut.vjp_jvp(&here, 3, &dx3, Some(&dgy3), &able, 0.0, Write::Add);
+        let gx = cut.vjp(&here, 3, &dgy3, &able, f64::NAN, Write::Set);
+        let error = [
+            distance(&here.y, &at.y) / magnitude(&at.y).max(1.0),
+            distance(&cut.jvp(&here, 3, &dx3), &dy3) / magnitude(&dy3).max(1.0),
+            distance(&flat(&gx), &flat(&gx3)) / magnitude(&flat(&gx3)).max(1.0),
+            distance(&flat(&both), &flat(&both3)) / magnitude(&flat(&both3)).max(1.0),
+        ];
+        report.at_most("pieces make up the batch", name, magnitude(&error), rounding, detail(String::new()));
+    }
 
     // Slots: adding to 2 gives 2 more; a slot alone gives what it gives among the others.
     let added = probe.vjp_jvp(&at, 1, &dx, Some(&dgy), &able, 2.0, Write::Add);

@@ -125,6 +125,10 @@ impl<T: Real> Op<T> for Conv2d {
         Ok(Shape::batched(&y))
     }
 
+    fn by_sample(&self) -> bool {
+        true
+    }
+
     fn couples(&self, i: usize, j: usize) -> bool {
         (i, j) == (0, 1) || (i, j) == (1, 0)
     }

@@ -94,6 +94,10 @@ impl<T: Real> Op<T> for MaxPool2d {
         y
     }
 
+    fn by_sample(&self) -> bool {
+        true
+    }
+
     fn couples(&self, _i: usize, _j: usize) -> bool {
         false
     }

@@ -4,7 +4,7 @@ use eigenlens_linalg::Number;
 use pulp::Simd;
 
 use super::*;
-use crate::family::{Elementwise, Linear, Map, fill_unwritten};
+use crate::family::{Elementwise, Linear, LinearMap, Map, fill_unwritten};
 use crate::ops::{Affine, AvgPool2d, Conv2d, GlobalAvgPool2d, MaxPool2d, SoftmaxCrossEntropy, cases};
 use crate::window::Window;
 
@@ -215,6 +215,36 @@ fn lanes_that_leak_are_rejected() {
 fn a_denied_coupling_is_rejected() {
     let bad = failed(&Mutant(Affine::new(3, 2), Fault::DeniesCoupling), &affine_inputs());
     assert_eq!(bad, ["pruned terms vanish"]);
+}
+
+/// The samples in reverse order: linear, but not sample by sample, as its family promises.
+#[derive(Debug)]
+struct Backwards;
+impl LinearMap<f64> for Backwards {
+    fn name(&self) -> &'static str {
+        "mutant"
+    }
+    fn output_shape(&self, inputs: &[Shape]) -> Result<Shape, String> {
+        Ok(inputs[0].clone())
+    }
+    fn apply(&self, cx: &Cx, _i: usize, x: Lanes<'_, f64>, mut y: Slot<'_, f64>) {
+        for k in 0..x.lanes {
+            let each = x.lane(k).len() / cx.batch;
+            let rows = x.lane(k).chunks_exact(each).rev();
+            let write = y.write;
+            for (y, x) in y.lane(k).chunks_exact_mut(each).zip(rows) {
+                y.iter_mut().zip(x).for_each(|(y, &x)| *y = if write == Write::Add { *y + x } else { x });
+            }
+        }
+    }
+    fn transpose(&self, cx: &Cx, i: usize, gy: Lanes<'_, f64>, gx: Slot<'_, f64>) {
+        self.apply(cx, i, gy, gx);
+    }
+}
+
+#[test]
+fn samples_that_see_each_other_are_rejected_where_pieces_are_promised() {
+    assert_eq!(failed(&Linear(Backwards), &normal(1)), ["pieces make up the batch"]);
 }
 
 #[test]
