@@ -22,4 +22,5 @@ pub mod results;
 pub mod rundir;
 pub mod selection;
 pub mod show;
+pub mod study;
 pub mod table;

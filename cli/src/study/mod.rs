@@ -1,0 +1,3 @@
+//! Studies: many experiments, and what they say together.
+
+pub mod statistics;
