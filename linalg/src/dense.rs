@@ -1,7 +1,7 @@
 //! All eigenvalues of a dense symmetric matrix, with or without eigenvectors, and singular values, through faer.
 //!
-//! Values only: faer's tridiagonalisation, then our own QL (faer's values-only QR loses two digits). With vectors: faer's
-//! divide and conquer.
+//! Values only: from order [`TWO_STAGE`] on the reduction of [`two_stage`], several times as fast; below, faer's
+//! tridiagonalisation and our own QL (faer's values-only QR loses two digits). With vectors: faer's divide and conquer.
 //!
 //! faer splits the tridiagonalisation into as many partial sums as its `Par` has workers, so its bits depend on that
 //! number (from n = 315 on, where its parallel loop begins). Here the number is fixed by n, whatever the pool has: the
@@ -17,6 +17,7 @@ use faer::{MatMut, MatRef, Par};
 
 use crate::reduce::{all_finite, max_abs};
 use crate::tridiagonal::{Tridiagonal, power_of_two};
+use crate::two_stage;
 
 mod singular;
 
@@ -24,6 +25,10 @@ pub use singular::singular_values;
 
 /// Relative asymmetry above which a matrix is refused: the same threshold as [`crate::lanczos::ASYMMETRY`].
 pub const ASYMMETRY: f64 = crate::lanczos::ASYMMETRY;
+
+/// The order from which on eigenvalues without vectors are found by way of a band: it is as fast there, and 4 times as fast
+/// from 1,500 on (measured).
+pub const TWO_STAGE: usize = 256;
 
 /// The eigenvalues of a dense matrix could not be computed.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
@@ -85,7 +90,7 @@ pub struct Asymmetry {
 
 /// All eigenvalues of a symmetric n x n matrix (row-major), ascending; those of (A + Aᵀ)/2 if it is not quite symmetric.
 ///
-/// Accuracy: a few √n ε ‖A‖. Cost: 4/3 n³ flops, n² values of memory. Bits do not depend on the number of threads.
+/// Accuracy: a few √n ε ‖A‖. Cost: 4/3 n³ flops, [`workspace`] values of memory. Bits do not depend on the number of threads.
 ///
 /// ```
 /// let x = eigenlens_linalg::dense::eigenvalues(2, &[0.0, 1.0, 1.0, 0.0]).unwrap();
@@ -98,30 +103,38 @@ pub struct Asymmetry {
 /// If `entries.len() != n * n`.
 #[track_caller]
 pub fn eigenvalues(n: usize, entries: &[f64]) -> Result<Vec<f64>, DenseError> {
-    eigenvalues_with(n, entries, parts(n))
+    let (mut a, scale) = prepare(n, entries)?;
+    let par = parts(n);
+    let values = if n < TWO_STAGE {
+        one_stage(n, &mut a, par).eigenvalues()
+    } else {
+        two_stage::eigenvalues(&two_stage::tridiagonalise(n, &mut a, par), par)
+    };
+    let mut values = values.map_err(|_| DenseError::NoConvergence(n))?;
+    values.iter_mut().for_each(|x| *x *= scale);
+    Ok(values)
 }
 
-#[track_caller]
-fn eigenvalues_with(n: usize, entries: &[f64], par: Par) -> Result<Vec<f64>, DenseError> {
-    let (mut a, scale) = prepare(n, entries)?;
+/// Values of memory that [`eigenvalues`] takes: a copy of the matrix, and beside it some of order n.
+pub fn workspace(n: usize) -> usize {
+    n * n + if n < TWO_STAGE { 32 * n } else { two_stage::WORKSPACE * n }
+}
+
+/// The tridiagonal matrix that faer makes of the lower triangle of `a` (column-major), which is destroyed.
+fn one_stage(n: usize, a: &mut [f64], par: Par) -> Tridiagonal {
     if n == 0 {
-        return Ok(Vec::new());
+        return Tridiagonal::default();
     }
     let blocks = faer::linalg::qr::no_pivoting::factor::recommended_block_size::<f64>(n, n);
     let mut householder = vec![0.0; blocks * (n - 1)];
     evd::tridiag::tridiag_in_place(
-        MatMut::from_column_major_slice_mut(&mut a, n, n),
+        MatMut::from_column_major_slice_mut(a, n, n),
         MatMut::from_column_major_slice_mut(&mut householder, blocks, n - 1),
         par,
         MemStack::new(&mut MemBuffer::new(evd::tridiag::tridiag_in_place_scratch::<f64>(n, par, Default::default()))),
         Default::default(),
     );
-    let diagonal = (0..n).map(|i| a[i * n + i]).collect();
-    let below = (0..n - 1).map(|i| a[i * n + i + 1]).collect();
-    let t = Tridiagonal::new(diagonal, below);
-    let mut values = t.eigenvalues().map_err(|_| DenseError::NoConvergence(n))?;
-    values.iter_mut().for_each(|x| *x *= scale);
-    Ok(values)
+    Tridiagonal::new((0..n).map(|i| a[i * n + i]).collect(), (0..n - 1).map(|i| a[i * n + i + 1]).collect())
 }
 
 /// As [`eigenvalues`], with eigenvectors. Cost: about 9 n³ flops, 4 n² values of memory.

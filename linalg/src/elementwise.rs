@@ -159,9 +159,8 @@ fn load_short<T: Vectors, S: Simd, X: Deref<Target = [T]>, const N: usize>(s: S,
 #[inline(always)]
 unsafe fn store<T: Vectors, S: Simd, const N: usize>(y: &mut [&mut [T]; N], at: usize, v: [T::V<S>; N]) {
     for (y, v) in y.iter_mut().zip(v) {
-        debug_assert!(at + T::lanes::<S>(&v).len() <= y.len());
-        // SAFETY: in bounds by contract; a vector has the layout of its scalars, and the write may be unaligned.
-        unsafe { y.as_mut_ptr().add(at).cast::<T::V<S>>().write_unaligned(v) };
+        // SAFETY: in bounds by contract.
+        unsafe { simd::store::<T, S>(y, at, v) };
     }
 }
 

@@ -13,6 +13,7 @@
 //! | [`eigs`] | a few eigenpairs at either end (thick-restart Lanczos) |
 //! | [`range`] | an orthonormal basis of products, grown column by column |
 //! | [`dense`] | all eigenvalues of a dense symmetric matrix |
+//! | [`two_stage`] | its reduction to tridiagonal form by way of a band, at the speed of matrix products, and bisection |
 //! | [`probes`] | counter-based random vectors |
 //! | [`parallel`] | the pieces of a slice on several threads |
 //! | [`scratch`] | buffers that kernels of one thread use again and again |
@@ -37,6 +38,7 @@ pub mod shifted;
 pub mod simd;
 pub mod stop;
 pub mod tridiagonal;
+pub mod two_stage;
 
 pub use gemm::{Par, View, Write, gemm, gemm_strided};
 pub use operator::LinearOperator;

@@ -170,14 +170,18 @@ impl Tridiagonal {
         Ok((order.iter().map(|&i| values[i]).collect(), vectors))
     }
 
-    /// The eigenvalues in the order in which the columns of `z` end up.
-    fn ql<C: Columns>(&self, z: &mut C) -> Result<Vec<f64>, TridiagonalError> {
+    /// Refuses NaN and infinity.
+    pub(crate) fn check_finite(&self) -> Result<(), TridiagonalError> {
         let m = self.order();
         assert_eq!(self.beta.len(), m.saturating_sub(1), "off-diagonal of an order {m} matrix");
         let bad = |i: &usize| !self.alpha[*i].is_finite() || self.beta.get(*i).is_some_and(|b| !b.is_finite());
-        if let Some(i) = (0..m).find(bad) {
-            return Err(TridiagonalError::NonFinite(i));
-        }
+        (0..m).find(bad).map_or(Ok(()), |i| Err(TridiagonalError::NonFinite(i)))
+    }
+
+    /// The eigenvalues in the order in which the columns of `z` end up.
+    fn ql<C: Columns>(&self, z: &mut C) -> Result<Vec<f64>, TridiagonalError> {
+        let m = self.order();
+        self.check_finite()?;
         // Scaled by a power of two so that no square below overflows: the rounding is the same at every scale.
         let scale = power_of_two(self.alpha.iter().chain(&self.beta).fold(0.0, |s: f64, x| s.max(x.abs())));
         let mut d: Vec<f64> = self.alpha.iter().map(|x| x / scale).collect();

@@ -141,13 +141,13 @@ fn threads_do_not_change_the_bits() {
     let n = 400;
     let a = random(n, 9);
     for par in [Par::Seq, Par::rayon(2), Par::rayon(8)] {
-        let both = || (eigenvalues_with(n, &a, par).unwrap(), eigen_with(n, &a, par).unwrap());
+        let both = || (eigenvalues(n, &a).unwrap(), eigen_with(n, &a, par).unwrap());
         let run = |threads: usize| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(both);
         let one = run(1);
         assert!(one == run(2) && one == run(3), "{par:?}");
         assert!(one == both(), "outside a pool, {par:?}");
     }
-    let values = |par| eigenvalues_with(n, &a, par).unwrap();
+    let values = |par| eigen_with(n, &a, par).unwrap();
     assert_ne!(values(Par::Seq), values(Par::rayon(2)));
 }
 

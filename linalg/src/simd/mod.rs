@@ -226,6 +226,17 @@ pub(crate) unsafe fn load<T: Vectors, S: Simd>(x: &[T], at: usize) -> T::V<S> {
     unsafe { x.as_ptr().add(at).cast::<T::V<S>>().read_unaligned() }
 }
 
+/// Overwrites the vector that starts at element `at`.
+///
+/// # Safety
+/// `x` has a whole vector from `at` on.
+#[inline(always)]
+pub(crate) unsafe fn store<T: Vectors, S: Simd>(x: &mut [T], at: usize, v: T::V<S>) {
+    debug_assert!(at + size_of::<T::V<S>>() / size_of::<T>() <= x.len());
+    // SAFETY: in bounds by contract; a vector has the layout of its scalars, and the write may be unaligned.
+    unsafe { x.as_mut_ptr().add(at).cast::<T::V<S>>().write_unaligned(v) };
+}
+
 /// Copies as many values as both slices hold; one of them holds at most 16. Pieces of fixed size become plain moves.
 #[inline(always)]
 pub(crate) fn copy_short<T: Copy>(from: &[T], to: &mut [T]) {
