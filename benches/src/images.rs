@@ -5,7 +5,8 @@ use eigenlens_nets::spec::Statistics;
 use eigenlens_nets::zoo::{Family, Norm, Options, Task};
 use eigenlens_nets::{LayerKind, Loss, Model, ModelSpec, Samples};
 
-fn named(family: Family, options: &Options, input: [usize; 3]) -> ModelSpec {
+/// A network that has a name, for 10 classes.
+pub fn named(family: Family, options: &Options, input: [usize; 3]) -> ModelSpec {
     let task = Task { input: input.to_vec(), vocabulary: None, outputs: 10 };
     ModelSpec::new(&input, family.layers(options, &task).expect("options of the family"), Loss::CrossEntropy)
 }

@@ -4,6 +4,7 @@
 //! medians by that of the first. Criterion's own figures are printed beside.
 
 pub mod images;
+pub mod workloads;
 
 use std::time::Instant;
 
@@ -47,10 +48,14 @@ pub fn compare(title: &str, rounds: usize, mut subjects: Vec<Subject<'_>>) -> Ve
     times
 }
 
+/// A tanh MLP for classes.
+pub fn network_spec(widths: &[usize]) -> ModelSpec {
+    ModelSpec::mlp(widths, Activation::Tanh, Init::LecunNormal, Loss::CrossEntropy)
+}
+
 /// A tanh MLP with weights and data that need no file.
 pub fn network<T: Real>(widths: &[usize], n: usize) -> (Model<T>, Samples) {
-    let spec = ModelSpec::mlp(widths, Activation::Tanh, Init::LecunNormal, Loss::CrossEntropy);
-    let model = Model::new(&spec).expect("widths are positive");
+    let model = Model::new(&network_spec(widths)).expect("widths are positive");
     let classes = widths[widths.len() - 1];
     let value = |i: usize| ((i * 37 + 11) % 101) as f64 / 50.0 - 1.0;
     let x = (0..n * widths[0]).map(value).collect();

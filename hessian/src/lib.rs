@@ -18,6 +18,7 @@
 //! | [`overlap`](mod@overlap), [`sharpness`](mod@sharpness) | leading spaces from point to point; λ_max against an optimiser's bound |
 //! | [`class_structure`](mod@class_structure) | the Gauss–Newton block of a classifier by class and cross-class means |
 //! | [`per_sample`] | which samples own an eigenvalue, and its error from the finite sample |
+//! | [`monitor`] | traces of all layers from shared probes, and alarms when a series leaves what healthy runs do |
 //! | [`wanted`](mod@wanted) | a block of which only some quantities are asked for |
 //! | [`spectrum`], [`metrics`], [`density`] | spectra and what is read off them |
 //! | [`heterogeneity`](mod@heterogeneity) | distances between the spectra of blocks |
@@ -26,7 +27,7 @@
 //! | [`verify`](mod@verify) | the user's own network, checked at run time |
 //!
 //! Only `curvature`, `operator`, `fisher`, `kronecker`, `gram`, `coupling`, `geometry`, `layerwise`, `local`, `wanted`,
-//! `approximations`, `activation_bend`, `weights_spectrum`, `class_structure`, `sharpness`, `per_sample` and `verify` know what a network is.
+//! `approximations`, `activation_bend`, `weights_spectrum`, `class_structure`, `sharpness`, `per_sample`, `monitor` and `verify` know what a network is.
 
 pub mod activation_bend;
 pub mod approximations;
@@ -47,6 +48,7 @@ pub mod kronecker;
 pub mod layerwise;
 pub mod local;
 pub mod metrics;
+pub mod monitor;
 pub mod operator;
 pub mod overlap;
 pub mod per_sample;

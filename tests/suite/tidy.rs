@@ -242,6 +242,7 @@ fn only_the_operator_files_know_what_a_network_is() {
         "class_structure.rs",
         "sharpness.rs",
         "per_sample.rs",
+        "monitor.rs",
         "wanted.rs",
         "verify.rs",
         "verify/",
