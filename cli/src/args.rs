@@ -62,6 +62,18 @@ exists, -2, -3, ... is appended; nothing is ever overwritten.
 A config is TOML. Every run leaves its config, with all options, in the
 config.toml of its directory: a good place to start from.";
 
+const DIAGNOSE_EXAMPLES: &str = "\
+Examples:
+  eigenlens diagnose runs/digits-1a2b3c4d
+  eigenlens diagnose runs/mine --format json
+  eigenlens diagnose runs/mine --rules my-study/rules.json   rules of your own study
+
+Whether a network over-fits or is too small is said by rules that were learned
+from a study, from eigenvalues alone; each answer comes with its evidence, with
+how often the rule is wrong on data it has not seen, and with what training
+loss, number of parameters and gradient norm say without any Hessian. Dead,
+saturated and full layers and unstable steps are read off directly.";
+
 const CHECK_EXAMPLES: &str = "\
 Examples:
   eigenlens check                               the built-in example
@@ -128,7 +140,10 @@ pub enum Command {
         #[arg(long, value_name = "FORM", default_value = "table", hide_possible_values = true)]
         format: Format,
     },
-    /// Write report.html of a run directory anew
+    /// Say what the spectra of a run tell: over-fitted, too small, dead layers, unstable steps
+    #[command(after_help = DIAGNOSE_EXAMPLES)]
+    Diagnose(DiagnoseArgs),
+    /// Write report.html of a run directory anew, or that of a study with its statistics
     Report(ReportArgs),
     /// Print completions for a shell: bash, zsh, fish, powershell or elvish
     Completions {
@@ -314,10 +329,23 @@ pub enum DataCommand {
     },
 }
 
+/// Arguments of `diagnose`.
+#[derive(Clone, Debug, Args)]
+pub struct DiagnoseArgs {
+    /// Run directory
+    pub dir: PathBuf,
+    /// Learned rules: the rules.json of a study; without it, those that come with the program
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
+    /// Form of the result on standard output: table, json or csv
+    #[arg(long, value_name = "FORM", default_value = "table", hide_possible_values = true)]
+    pub format: Format,
+}
+
 /// Arguments of `report`.
 #[derive(Clone, Debug, Args)]
 pub struct ReportArgs {
-    /// Run directory
+    /// Run directory, or directory of a study
     pub dir: PathBuf,
 }
 

@@ -9,6 +9,10 @@ use crate::numbers::{duration, grouped, significant};
 use crate::pipeline::{self, Plan, PlannedPairs};
 use crate::progress::Progress;
 use crate::rundir::RunDir;
+use crate::study::conclude::conclude;
+use crate::study::diagnosis::diagnose;
+use crate::study::findings::questions::Effort;
+use crate::study::tables::{self, Tables};
 use crate::table::{Kind, Table};
 use crate::{interlayer, models, output, report, show};
 
@@ -43,6 +47,14 @@ fn dispatch(command: &Command, talk: Talk, argv: &[String]) -> Result<Exit> {
         Command::Check(args) => check(args, &progress),
         Command::Data(command) => data(command, &progress),
         Command::Models { format } => fine(&models::list(*format, output::width())?),
+        Command::Diagnose(args) => {
+            let found = diagnose(&args.dir, args.rules.as_deref())?;
+            fine(&found.show(args.format, output::width())?)
+        }
+        Command::Report(args) if args.dir.join(tables::EXPERIMENTS).is_file() => {
+            let found = conclude(&Tables::read(&args.dir)?, &args.dir, Effort::default())?;
+            fine(&format!("{}\n", found.report.display()))
+        }
         Command::Report(args) => {
             let path = report::write(&RunDir::open(&args.dir)?)?;
             fine(&format!("{}\n", path.display()))

@@ -28,7 +28,7 @@ pub enum Kind {
 }
 
 /// A sentence on lines of at most `width`, each with a line end; a longer word stands alone.
-fn wrapped(sentence: &str, width: usize) -> String {
+pub fn wrapped(sentence: &str, width: usize) -> String {
     let (mut text, mut used) = (String::new(), 0);
     for word in sentence.split(' ') {
         let long = word.chars().count();

@@ -22,6 +22,8 @@ pub enum Levels {
     Log(f64, f64),
     /// From −x to x with 0 between two colours, by the logarithm of 1 + 1000 |·|/x.
     Signed(f64),
+    /// From −x to x in proportion, with 0 between two colours: for correlations.
+    Even(f64),
 }
 
 impl Levels {
@@ -57,9 +59,11 @@ impl Levels {
             Levels::Linear(lo, hi) => sequential((x - lo) / (hi - lo)),
             Levels::Log(lo, _) if x <= lo => sequential(0.0),
             Levels::Log(lo, hi) => sequential((x / lo).ln() / (hi / lo).ln()),
-            Levels::Signed(_) if x == 0.0 => ("none".to_owned(), "faint"),
-            Levels::Signed(end) => {
-                let place = (1000.0 * x.abs() / end).ln_1p() / 1001f64.ln();
+            Levels::Signed(_) | Levels::Even(_) if x == 0.0 => ("none".to_owned(), "faint"),
+            Levels::Signed(end) | Levels::Even(end) => {
+                let even = matches!(self, Levels::Even(_));
+                let size = x.abs() / end;
+                let place = if even { size } else { (1000.0 * size).ln_1p() / 1001f64.ln() };
                 let k = ((place * SIDE as f64).ceil() as usize).clamp(1, SIDE);
                 (format!("{}{k}", if x < 0.0 { 'm' } else { 'p' }), if k > SIDE / 2 + 1 { "strong" } else { "faint" })
             }
@@ -70,7 +74,7 @@ impl Levels {
     fn classes(self) -> Vec<String> {
         match self {
             Levels::Linear(..) | Levels::Log(..) => (0..STEPS).map(|k| format!("h{k}")).collect(),
-            Levels::Signed(_) => {
+            Levels::Signed(_) | Levels::Even(_) => {
                 let (below, above) = ((1..=SIDE).rev(), 1..=SIDE);
                 below.map(|k| format!("m{k}")).chain(above.map(|k| format!("p{k}"))).collect()
             }
@@ -82,7 +86,7 @@ impl Levels {
         match self {
             Levels::Linear(lo, hi) => [lo, f64::midpoint(lo, hi), hi],
             Levels::Log(lo, hi) => [lo, (lo * hi).sqrt(), hi],
-            Levels::Signed(end) => [-end, 0.0, end],
+            Levels::Signed(end) | Levels::Even(end) => [-end, 0.0, end],
         }
     }
 }
@@ -251,7 +255,7 @@ impl Map<'_> {
             svg.push_str(&format!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{}</text>\n", short(mark)));
         }
         let kind = match self.levels {
-            Levels::Linear(..) => "linear scale",
+            Levels::Linear(..) | Levels::Even(_) => "linear scale",
             Levels::Log(..) => "log scale",
             Levels::Signed(_) => "signed log scale",
         };
@@ -305,6 +309,8 @@ mod tests {
             ("m7".into(), "p7".into(), "none".into())
         );
         assert_eq!(step(signed, 1e-300), "p1");
+        let even = Levels::Even(1.0);
+        assert_eq!([-1.0, -0.5, 0.1, 1.0].map(|x| step(even, x)), ["m7", "m4", "p1", "p7"].map(String::from));
         assert_eq!(signed.classes().len(), 2 * SIDE);
     }
 

@@ -51,6 +51,8 @@ pub enum Vertical {
     FromZero,
     /// Linear between the values, at most to the bound, such as an accuracy's 1.
     UpTo(f64),
+    /// Linear between the values, for what are logarithms already.
+    Linear,
 }
 
 /// A chart.
@@ -199,7 +201,7 @@ impl Chart<'_> {
                 let lo = lo - 0.04 * (bound - lo);
                 (Scale::Linear, Axis::linear(lo, bound, pixels, 34.0, false).widened(0.0, 0.03))
             }
-            Vertical::Auto => {
+            Vertical::Auto | Vertical::Linear => {
                 let room = if hi > lo { 0.06 * (hi - lo) } else { 0.1 * hi.abs().max(1e-12) };
                 (Scale::Linear, Axis::linear(lo - room, hi + room, pixels, 34.0, false))
             }
@@ -286,7 +288,7 @@ mod tests {
     #[test]
     fn odd_values_are_drawn_without_trouble() {
         for y in [0.0, -1.0, 1e-300, 1e300, 5.0] {
-            for vertical in [Vertical::Auto, Vertical::FromZero, Vertical::UpTo(1.0)] {
+            for vertical in [Vertical::Auto, Vertical::FromZero, Vertical::UpTo(1.0), Vertical::Linear] {
                 for error in [None, Some(0.0), Some(1e3), Some(f64::INFINITY)] {
                     let points = vec![Point { x: 0.0, y, error }, Point { x: 10.0, y: 2.0 * y, error }];
                     let svg = chart(points, vertical).unwrap();

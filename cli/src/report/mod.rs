@@ -4,11 +4,11 @@ mod axis;
 mod canvas;
 mod charts;
 mod density;
-mod heat;
-mod lines;
+pub(crate) mod heat;
+pub(crate) mod lines;
 mod maps;
 mod owners;
-mod page;
+pub(crate) mod page;
 mod ridges;
 #[cfg(test)]
 mod tests;
@@ -72,15 +72,7 @@ pub fn render(input: &Input<'_>) -> Result<String> {
     body.push_str(&owners::section(result));
     body.push_str(&text::metrics_table(result));
     body.push_str(&text::provenance(input));
-    Ok(format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"generator\" content=\"eigenlens {}\">\n<title>{}</title>\n<style>\n{}</style>\n</head>\n\
-         <body>\n{body}</body>\n</html>\n",
-        escape(&input.manifest.version),
-        escape(&title),
-        include_str!("style.css"),
-    ))
+    Ok(page::whole(&title, &input.manifest.version, &body))
 }
 
 /// Writes the report of a run directory from its `result.json` and `spectra/`, and returns its path.

@@ -18,6 +18,19 @@ pub fn escape(text: &str) -> String {
     out
 }
 
+/// The page of a body, with its style.
+pub fn whole(title: &str, version: &str, body: &str) -> String {
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"generator\" content=\"eigenlens {}\">\n<title>{}</title>\n<style>\n{}</style>\n</head>\n\
+         <body>\n{body}</body>\n</html>\n",
+        escape(version),
+        escape(title),
+        include_str!("style.css"),
+    )
+}
+
 /// A symbol with its subscripts: `λ_max` as λ with a small max below.
 pub fn symbol(text: &str) -> String {
     let mut words = escape(text).split(' ').map(str::to_owned).collect::<Vec<_>>();

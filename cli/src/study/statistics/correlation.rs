@@ -4,7 +4,7 @@ use eigenlens_linalg::reduce::{dot, norm2};
 
 use super::distributions::student_two_sided;
 use super::matrix::Basis;
-use super::table::{Scale, Table};
+use super::table::{Scale, Table, take};
 use super::{Unfit, at_least, same_rows};
 
 /// A correlation with the p-value of Student's t for independent rows.
@@ -71,26 +71,66 @@ pub enum Of {
 /// As [`pearson`]; fewer rows than controls + 3; controls that depend on each other; an x or y that is a combination of
 /// the controls.
 pub fn partial(of: Of, x: (&str, &[f64]), y: (&str, &[f64]), controls: &Table) -> Result<Correlation, Unfit> {
-    let n = x.1.len();
-    same_rows(n, y.1.len())?;
-    at_least("rows", n, controls.width() + 3)?;
-    let prepare = |(name, values): (&str, &[f64])| match of {
-        Of::Values => centred((name, values)),
-        Of::Ranks => centred((name, &ranks(name, values)?)),
-    };
-    let mut columns = Vec::new();
-    for (name, column) in controls.names().iter().zip(controls.columns()) {
-        same_rows(n, column.len())?;
-        columns.push(prepare((name, column))?);
+    same_rows(x.1.len(), y.1.len())?;
+    let controlled = Controlled::new(of, x.1.len(), controls)?;
+    Ok(controlled.correlation(&controlled.rest(x)?, &controlled.rest(y)?))
+}
+
+/// Controls, ready to be taken out of columns.
+#[derive(Clone, Debug)]
+pub struct Controlled {
+    of: Of,
+    basis: Basis,
+    freedom: usize,
+}
+
+impl Controlled {
+    /// Those of a table, which may have no column.
+    ///
+    /// # Errors
+    /// Another number of rows than `rows`, fewer than controls + 3; controls that depend on each other, or bad ones.
+    pub fn new(of: Of, rows: usize, controls: &Table) -> Result<Self, Unfit> {
+        at_least("rows", rows, controls.width() + 3)?;
+        let mut columns = Vec::new();
+        for (name, column) in controls.names().iter().zip(controls.columns()) {
+            same_rows(rows, column.len())?;
+            columns.push(prepared(of, (name, column))?);
+        }
+        let basis = Basis::with_constant(rows, controls.names(), &columns)?;
+        Ok(Self { of, basis, freedom: rows - 2 - controls.width() })
     }
-    let basis = Basis::with_constant(n, controls.names(), &columns)?;
-    let rest = |named: (&str, &[f64])| {
-        let whole = prepare(named)?;
-        let rest = basis.residual(&whole);
+
+    /// What is left of a column (or of its ranks).
+    ///
+    /// # Errors
+    /// A bad column, or one that is a combination of the controls.
+    pub fn rest(&self, named: (&str, &[f64])) -> Result<Vec<f64>, Unfit> {
+        let whole = prepared(self.of, named)?;
+        let rest = self.basis.residual(&whole);
         let nothing = norm2(&rest) <= 1e-10 * norm2(&whole);
         if nothing { Err(Unfit::Dependent { column: named.0.to_owned() }) } else { Ok(rest) }
-    };
-    Ok(with_p(cosine(&rest(x)?, &rest(y)?), n - 2 - controls.width()))
+    }
+
+    /// The partial correlation of two rests.
+    pub fn correlation(&self, x: &[f64], y: &[f64]) -> Correlation {
+        with_p(cosine(x, y), self.freedom)
+    }
+
+    /// The partial correlation when the rest of y comes to other rows: y's fitted part stays, its rest is permuted, and the
+    /// controls are taken out once more.
+    ///
+    /// # Sources
+    /// Freedman & Lane (1983); Winkler et al., NeuroImage 92 (2014), which compares it with its alternatives.
+    pub fn permuted(&self, x: &[f64], y: &[f64], order: &[usize]) -> f64 {
+        cosine(x, &self.basis.residual(&take(y, order)))
+    }
+}
+
+fn prepared(of: Of, (name, values): (&str, &[f64])) -> Result<Vec<f64>, Unfit> {
+    match of {
+        Of::Values => centred((name, values)),
+        Of::Ranks => centred((name, &ranks(name, values)?)),
+    }
 }
 
 fn centred((name, values): (&str, &[f64])) -> Result<Vec<f64>, Unfit> {
