@@ -109,6 +109,11 @@ impl Layer {
         Some(self.get(key)? / self.dimension()?)
     }
 
+    /// A share that is zero where only rounding made it differ from zero: ranks would take its digits for information.
+    fn above_rounding(&self, key: &str) -> Option<f64> {
+        self.get(key).map(|x| if x.abs() < ROUNDING { 0.0 } else { x })
+    }
+
     /// ± log₁₀(1 + |x|/unit): the logarithm of a number that may have either sign.
     fn signed_log(&self, key: &str, unit: f64) -> Option<f64> {
         self.get(key).map(|x| x.signum() * (x.abs() / unit).ln_1p() / std::f64::consts::LN_10)
@@ -138,6 +143,9 @@ impl PartialEq for Quantity {
 /// Curvature below which a sign hardly matters, for the logarithm of numbers of either sign.
 const SMALL: f64 = 1e-8;
 
+/// Shares below this are what rounding leaves of zero in blocks of some thousand parameters.
+const ROUNDING: f64 = 1e-10;
+
 const fn quantity(key: &'static str, symbol: &'static str, of: fn(&Layer) -> Option<f64>) -> Quantity {
     Quantity { key, symbol, of }
 }
@@ -162,8 +170,8 @@ pub static QUANTITIES: [Quantity; 17] = [
     quantity("power_law_slope", "power-law slope", |l| l.get("power_law_slope")),
     quantity("outliers", "outliers", |l| l.get("outliers")),
     quantity("negative_fraction", "negative share", |l| l.get("negative_fraction")),
-    quantity("negative_mass", "negative mass", |l| l.get("negative_mass")),
-    quantity("r_e", "|λ_min/λ_max|", |l| l.get("r_e")),
+    quantity("negative_mass", "negative mass", |l| l.above_rounding("negative_mass")),
+    quantity("r_e", "|λ_min/λ_max|", |l| l.above_rounding("r_e")),
 ];
 
 /// Which layer.

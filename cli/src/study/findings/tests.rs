@@ -28,6 +28,9 @@ fn shares_are_of_the_dimension_and_missing_numbers_are_missing() {
     // A trace of 50 with a mean of 0.5: 100 parameters.
     assert_eq!(find("rank_effective:first:end"), Some(rank / 100.0));
     assert_eq!(find("negative_mass:first:start"), profile.moments[0].layers[0].get("negative_mass"));
+    let mut rounded = profile.clone();
+    rounded.moments[2].layers[0].quantities.insert("negative_mass".into(), 3e-16);
+    assert_eq!(rounded.feature(Feature::of_name("negative_mass:first:end").unwrap()), Some(0.0));
     assert_eq!(Profile::default().feature(Feature::of_name("gini:mean:end").unwrap()), None);
 }
 
