@@ -163,10 +163,16 @@ pub fn catalogue() -> Result<Vec<DatasetInfo>> {
             licence: i.licence.clone(),
             package: i.package.clone(),
             preprocessing: i.preprocessing.clone(),
-            note: i.note.clone(),
+            note: if i.synthetic() { parameters(i) } else { i.note.clone() },
             reference: i.reference.clone(),
         })
         .collect())
+}
+
+/// What a generated data set depends on, as `data.parameters` takes it.
+fn parameters(info: &data::Info) -> String {
+    let all: Vec<String> = info.parameters.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    format!("data.parameters = {{ {} }}", all.join(", "))
 }
 
 /// A built-in data set as CSV: a header, features first, `target` last.

@@ -3,7 +3,7 @@
 mod model;
 
 use super::source::Source;
-use super::{Blocks, ClassWeights, Config, LossKind, OptimizerKind, Part, ScheduleKind, Task, sample};
+use super::{Blocks, ClassWeights, Config, LossKind, MAX_SEED, OptimizerKind, Part, ScheduleKind, Task, sample};
 use crate::error::{Failure, Result};
 use crate::selection::unknown;
 
@@ -60,7 +60,7 @@ impl Check<'_> {
 
     fn general(&self) -> Result<()> {
         let seed = self.config.seed;
-        self.number(seed <= i64::MAX as u64, "seed", seed, "at most 9223372036854775807")
+        self.number(seed <= MAX_SEED, "seed", seed, &format!("at most {MAX_SEED}"))
     }
 
     fn data(&self, datasets: &[&str]) -> Result<()> {
@@ -118,6 +118,12 @@ impl Check<'_> {
             "data.context",
             "this source",
             "it belongs to data.text",
+        )?;
+        self.foreign(
+            !d.parameters.is_empty() && (given.is_empty() || d.name.is_none()),
+            "data.parameters",
+            "this source",
+            "they belong to generated data sets, for example data.name = \"two-moons\"",
         )?;
         self.number(d.context != Some(0), "data.context", 0, "at least 1")?;
         self.foreign(d.task.is_some() && d.text.is_some(), "data.task", "a text", "its characters are the classes")?;

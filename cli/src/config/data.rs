@@ -1,5 +1,6 @@
 //! `[data]`: which samples, how they are split and scaled.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -115,6 +116,10 @@ pub struct Data {
     /// A column that says how much each row counts in the loss; it is no input then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
+    /// name: what a generated set depends on, by name (`eigenlens data show NAME` lists them); the usual values for those
+    /// left out.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, f64>,
     /// Absent: the built-in data set's own; for files, classification if every target is a small whole number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
@@ -145,6 +150,7 @@ impl Default for Data {
             target: None,
             inputs: None,
             weights: None,
+            parameters: BTreeMap::new(),
             task: None,
             validation: 0.1,
             test: 0.2,

@@ -28,14 +28,16 @@ pub use data::{Data, DataSource, Part, Standardize, Task};
 pub use interlayer::{Interlayer, Method};
 pub use layer::{BatchStatistics, Layer, LayerKind, Pair};
 pub use model::Model;
-pub use source::Override;
+pub use source::{Override, Source};
 pub use train::{
     Balanced, ClassWeights, EarlyStopping, L2, L2Scope, Loss, LossKind, Optimizer, OptimizerKind, Schedule,
     ScheduleKind, Train,
 };
 
 use crate::error::{Failure, Result};
-use source::Source;
+
+/// The largest seed: TOML has no larger number.
+pub const MAX_SEED: u64 = i64::MAX as u64;
 
 /// Scalar type of a computation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

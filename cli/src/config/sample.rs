@@ -21,6 +21,7 @@ npz = "my.npz"
 target = "y"
 inputs = "x"
 weights = "weight"
+parameters = { sigma = 0.1 }
 task = "classification"
 validation = 0.1
 test = 0.2
@@ -206,7 +207,7 @@ mod tests {
                 let patience = Override::set("train.early_stopping.patience=5").unwrap();
                 let overrides = if key.ends_with(".min_delta") { vec![patience, set] } else { vec![set] };
                 let source = Source::new(Some(("run.toml", file)), &overrides).unwrap();
-                source.read().unwrap_or_else(|e| panic!("{key}: {e}"));
+                source.read::<crate::config::Config>().unwrap_or_else(|e| panic!("{key}: {e}"));
                 seen += 1;
             }
         }

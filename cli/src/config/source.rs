@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Config, message, sample};
+use super::{message, sample};
 use crate::error::{Failure, Result};
 
 /// One value given on the command line.
@@ -98,12 +98,40 @@ const REPLACES: [(&str, &str, &[&str]); 11] = [
             "merge",
         ],
     ),
-    ("data", "name", &["text", "context", "csv", "idx", "idx_labels", "npy", "npy_targets", "npz", "target", "inputs"]),
-    ("data", "csv", &["text", "context", "name", "idx", "idx_labels", "npy", "npy_targets", "npz", "target", "inputs"]),
-    ("data", "idx", &["text", "context", "name", "csv", "npy", "npy_targets", "npz", "target", "inputs"]),
-    ("data", "npy", &["text", "context", "name", "csv", "idx", "idx_labels", "npz", "target", "inputs"]),
-    ("data", "text", &["name", "csv", "idx", "idx_labels", "npy", "npy_targets", "npz", "target", "inputs"]),
-    ("data", "npz", &["text", "context", "name", "csv", "idx", "idx_labels", "npy", "npy_targets", "target"]),
+    (
+        "data",
+        "name",
+        &["text", "context", "csv", "idx", "idx_labels", "npy", "npy_targets", "npz", "target", "inputs", "parameters"],
+    ),
+    (
+        "data",
+        "csv",
+        &[
+            "text",
+            "context",
+            "name",
+            "idx",
+            "idx_labels",
+            "npy",
+            "npy_targets",
+            "npz",
+            "target",
+            "inputs",
+            "parameters",
+        ],
+    ),
+    ("data", "idx", &["text", "context", "name", "csv", "npy", "npy_targets", "npz", "target", "inputs", "parameters"]),
+    ("data", "npy", &["text", "context", "name", "csv", "idx", "idx_labels", "npz", "target", "inputs", "parameters"]),
+    (
+        "data",
+        "text",
+        &["name", "csv", "idx", "idx_labels", "npy", "npy_targets", "npz", "target", "inputs", "parameters"],
+    ),
+    (
+        "data",
+        "npz",
+        &["text", "context", "name", "csv", "idx", "idx_labels", "npy", "npy_targets", "target", "parameters"],
+    ),
 ];
 
 /// Keys where a name is short for a table with that `kind`.
@@ -139,13 +167,13 @@ impl<'a> Source<'a> {
         Ok(source)
     }
 
-    /// The config that the merged text says.
+    /// What the merged text says: a config, or another form that is written in TOML.
     ///
     /// # Errors
     /// Unknown keys and names, values of the wrong type.
-    pub fn read(&self) -> Result<Config> {
+    pub fn read<T: for<'de> Deserialize<'de>>(&self) -> Result<T> {
         let deserializer = toml::de::Deserializer::from(self.tree.clone());
-        Config::deserialize(deserializer).map_err(|e| self.explain(&e))
+        T::deserialize(deserializer).map_err(|e| self.explain(&e))
     }
 
     fn insert(&mut self, i: usize, o: &'a Override) -> Result<()> {

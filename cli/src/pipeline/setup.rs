@@ -66,7 +66,8 @@ fn load(config: &Config) -> Result<Dataset> {
         Task::Regression => DataTask::Regression,
     });
     let source = match d.source() {
-        DataSource::Builtin(name) => Source::Builtin(name),
+        DataSource::Builtin(name) if d.parameters.is_empty() => Source::Builtin(name),
+        DataSource::Builtin(name) => Source::Synthetic { name, parameters: d.parameters.clone() },
         DataSource::Csv(path) => {
             Source::Csv { path, test: None, target: TargetSpec { column: d.target.clone(), task, classes: None } }
         }

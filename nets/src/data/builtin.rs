@@ -1,5 +1,6 @@
-//! The data sets inside the program: files and manifest of the folder `data/`, embedded when it is built.
+//! The data sets inside the program, real and generated, by the manifest of the folder `data/`.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use toml::{Table, Value};
@@ -9,32 +10,10 @@ use super::dataset::{Dataset, Task};
 use super::error::DataError;
 use super::input::Input;
 use super::labels::TargetSpec;
-use super::{csv, idx, text};
+use super::{csv, embedded, idx, synthetic, text};
 use crate::options::nearest;
 
 const MANIFEST: &str = include_str!("../../../data/datasets.toml");
-
-/// Every file the manifest names.
-const FILES: &[(&str, &[u8])] = &[
-    ("abalone.csv.gz", include_bytes!("../../../data/abalone.csv.gz")),
-    ("auto_mpg.csv.gz", include_bytes!("../../../data/auto_mpg.csv.gz")),
-    ("austen.txt.gz", include_bytes!("../../../data/austen.txt.gz")),
-    ("breast_cancer_wdbc.csv.gz", include_bytes!("../../../data/breast_cancer_wdbc.csv.gz")),
-    ("concrete.csv.gz", include_bytes!("../../../data/concrete.csv.gz")),
-    ("diabetes_progression.csv.gz", include_bytes!("../../../data/diabetes_progression.csv.gz")),
-    ("iris.csv.gz", include_bytes!("../../../data/iris.csv.gz")),
-    ("penguins.csv.gz", include_bytes!("../../../data/penguins.csv.gz")),
-    ("wine.csv.gz", include_bytes!("../../../data/wine.csv.gz")),
-    ("wine_quality_red.csv.gz", include_bytes!("../../../data/wine_quality_red.csv.gz")),
-    ("digits8x8-train-images-idx3-ubyte.gz", include_bytes!("../../../data/digits8x8-train-images-idx3-ubyte.gz")),
-    ("digits8x8-train-labels-idx1-ubyte.gz", include_bytes!("../../../data/digits8x8-train-labels-idx1-ubyte.gz")),
-    ("digits8x8-test-images-idx3-ubyte.gz", include_bytes!("../../../data/digits8x8-test-images-idx3-ubyte.gz")),
-    ("digits8x8-test-labels-idx1-ubyte.gz", include_bytes!("../../../data/digits8x8-test-labels-idx1-ubyte.gz")),
-    ("mnist-train-images-idx3-ubyte.gz", include_bytes!("../../../data/mnist-train-images-idx3-ubyte.gz")),
-    ("mnist-train-labels-idx1-ubyte.gz", include_bytes!("../../../data/mnist-train-labels-idx1-ubyte.gz")),
-    ("mnist-test-images-idx3-ubyte.gz", include_bytes!("../../../data/mnist-test-images-idx3-ubyte.gz")),
-    ("mnist-test-labels-idx1-ubyte.gz", include_bytes!("../../../data/mnist-test-labels-idx1-ubyte.gz")),
-];
 
 /// One embedded file.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,8 +72,29 @@ pub struct Info {
     /// Reference scores by name (`constant`, `linear`, `mlp32`, …) measured with scikit-learn; `data/README.md` has the
     /// protocol.
     pub reference: Vec<(String, f64)>,
-    /// The embedded files.
+    /// Whether it is one of the 37 real sets of the study.
+    pub core: bool,
+    /// What a generated set depends on, with what it is if nothing is said; empty for a set that was measured.
+    pub parameters: Vec<(String, f64)>,
+    /// The embedded files; none of a generated set.
     pub files: Vec<FileInfo>,
+}
+
+impl Info {
+    /// Whether it is generated.
+    pub fn synthetic(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// What a parameter is if nothing is said; `None` where the set has no such parameter.
+    pub fn parameter(&self, name: &str) -> Option<f64> {
+        self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
+    }
+
+    /// A reference score by its name.
+    pub fn score(&self, name: &str) -> Option<f64> {
+        self.reference.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
+    }
 }
 
 /// The built-in sets in the order of the manifest.
@@ -124,21 +124,29 @@ pub fn info(name: &str) -> Result<&'static Info, DataError> {
     })
 }
 
-/// Reads a built-in set. Cost: MNIST unpacks to 75 MB of f64 in well under a second, the others at once.
+/// Reads a built-in set, or makes it with these `parameters` and the usual ones for the others. Cost: MNIST unpacks to 75 MB
+/// of f64 in well under a second, the others at once.
 ///
 /// # Errors
-/// [`DataError::UnknownName`].
-pub fn load(name: &str) -> Result<Dataset, DataError> {
+/// [`DataError::UnknownName`]; parameters that the set does not have.
+pub fn load(name: &str, parameters: &BTreeMap<String, f64>) -> Result<Dataset, DataError> {
     let info = info(name)?;
+    if info.synthetic() {
+        return synthetic::generate(info, parameters);
+    }
+    if let Some(key) = parameters.keys().next() {
+        let problem = format!("the set was measured and has no parameter {key:?}");
+        return Err(DataError::format(&info.name, problem, "parameters belong to generated sets, such as two-moons"));
+    }
     let mut set = match &info.files[..] {
         [file] if info.text => {
             let test = info.test_rows.map_or(0.0, |rows| rows as f64 / info.rows as f64);
-            text::read(&info.name, embedded(file)?, info.features, test)?
+            text::read(&info.name, open(file)?, info.features, test)?
         }
         [table] => {
             let spec = TargetSpec { task: Some(info.task), ..TargetSpec::default() };
             let names = (info.task == Task::Classification).then_some(&info.class_names[..]);
-            csv::read(&info.name, embedded(table)?, None, &spec, names)?
+            csv::read(&info.name, open(table)?, None, &spec, names)?
         }
         [train_images, train_labels, test_images, test_labels] => {
             let train = pair(train_images, train_labels)?;
@@ -151,20 +159,15 @@ pub fn load(name: &str) -> Result<Dataset, DataError> {
     Ok(set)
 }
 
-/// The bytes of an embedded file.
-pub(crate) fn bytes(file: &str) -> Option<&'static [u8]> {
-    FILES.iter().find(|(name, _)| *name == file).map(|(_, bytes)| *bytes)
-}
-
-fn embedded(info: &FileInfo) -> Result<Input, DataError> {
-    let bytes = bytes(&info.file).ok_or_else(|| {
+fn open(info: &FileInfo) -> Result<Input, DataError> {
+    let bytes = embedded::bytes(&info.file).ok_or_else(|| {
         DataError::format(&info.file, "the file is not embedded", "this build is wrong: report it as a bug")
     })?;
     Input::memory(&format!("built-in {}", info.file), bytes)
 }
 
 fn pair(images: &FileInfo, labels: &FileInfo) -> Result<Pair, DataError> {
-    let (x, y) = (embedded(images)?, embedded(labels)?);
+    let (x, y) = (open(images)?, open(labels)?);
     let (x_file, y_file) = (x.file.clone(), y.file.clone());
     Ok(Pair { x: idx::read(x)?, y: idx::read(y)?, x_file, y_file })
 }
@@ -221,8 +224,11 @@ fn entry(e: Entry) -> Result<Info, String> {
         other => return Err(format!("task {other:?} in {name:?}")),
     };
     let features = count("features")?;
-    let (image, text) = (e.text("kind")? == "image", e.text("kind")? == "text");
-    let files = if image {
+    let kind = e.text("kind")?;
+    let (image, text, synthetic) = (kind == "image", kind == "text", kind == "synthetic");
+    let files = if synthetic {
+        Vec::new()
+    } else if image {
         let part =
             |key: &str| e.0.get(key).and_then(Value::as_table).ok_or_else(|| format!("{key:?} is missing in {name:?}"));
         ["train_images", "train_labels", "test_images", "test_labels"]
@@ -252,21 +258,39 @@ fn entry(e: Entry) -> Result<Info, String> {
         max_value: e.count("max_value").map(|v| v as f64),
         origin: e.text("origin")?.to_owned(),
         licence: e.text("licence")?.to_owned(),
-        package: format!("{} {} {}", e.text("registry")?, e.text("package")?, e.text("package_version")?),
+        package: if synthetic {
+            "none".to_owned()
+        } else {
+            format!("{} {} {}", e.text("registry")?, e.text("package")?, e.text("package_version")?)
+        },
         preprocessing: e.text("preprocessing")?.to_owned(),
         missing: e.text("missing")?.to_owned(),
         note: e.optional("note"),
         metric: Entry(baseline).text("metric")?.to_owned(),
-        reference: baseline.iter().filter_map(|(k, v)| Some((k.clone(), v.as_float()?))).collect(),
+        reference: baseline.iter().filter_map(|(k, v)| Some((k.clone(), number(v)?))).collect(),
+        core: e.0.get("core").and_then(Value::as_bool).unwrap_or(false),
+        parameters: e
+            .0
+            .get("parameters")
+            .and_then(Value::as_table)
+            .map(|all| all.iter().filter_map(|(k, v)| Some((k.clone(), number(v)?))).collect())
+            .unwrap_or_default(),
         files,
         name,
         alias,
     })
 }
 
+/// A number, whole or not.
+fn number(value: &Value) -> Option<f64> {
+    value.as_float().or_else(|| value.as_integer().map(|i| i as f64))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+
     use flate2::read::MultiGzDecoder;
     use sha2::{Digest, Sha256};
     use std::io::Read;
@@ -277,22 +301,32 @@ mod tests {
 
     #[test]
     fn every_embedded_file_has_the_checksum_of_the_manifest() {
-        let mut seen = 0;
+        let mut seen = BTreeSet::new();
         for file in list().iter().flat_map(|i| &i.files) {
-            let packed = bytes(&file.file).unwrap_or_else(|| panic!("{} is not embedded", file.file));
+            let packed = embedded::bytes(&file.file).unwrap_or_else(|| panic!("{} is not embedded", file.file));
             assert_eq!(hex(packed), file.sha256, "{}", file.file);
             let mut plain = Vec::new();
             MultiGzDecoder::new(packed).read_to_end(&mut plain).unwrap();
             assert_eq!(hex(&plain), file.sha256_unpacked, "{}", file.file);
-            seen += 1;
+            seen.insert(file.file.as_str());
         }
-        assert_eq!(seen, FILES.len(), "an embedded file has no entry in the manifest");
+        assert_eq!(seen, embedded::names().collect(), "an embedded file has no entry in the manifest");
+    }
+
+    #[test]
+    fn the_study_has_37_real_sets() {
+        let core: Vec<&Info> = list().iter().filter(|i| i.core).collect();
+        assert_eq!(core.len(), 37);
+        assert_eq!(core.iter().filter(|i| i.task == Task::Regression).count(), 12);
+        assert!(core.iter().all(|i| !i.synthetic() && i.rows >= 30 && i.rows <= 20_000));
+        // Its sets are compared with a network of one hidden layer.
+        assert!(core.iter().all(|i| i.score("mlp32").or(i.score("mlp64")).is_some()));
     }
 
     #[test]
     fn every_set_loads_and_agrees_with_the_manifest() {
         for info in list() {
-            let set = load(&info.name).unwrap();
+            let set = load(&info.name, &BTreeMap::new()).unwrap();
             assert_eq!((set.rows, set.features, set.task()), (info.rows, info.features, info.task), "{}", info.name);
             assert_eq!(set.input_shape, info.input_shape, "{}", info.name);
             assert_eq!((!set.test_part().is_empty()).then(|| set.test_part().len()), info.test_rows, "{}", info.name);
@@ -311,7 +345,7 @@ mod tests {
     #[test]
     fn image_values_reach_their_stated_maximum() {
         for (name, max) in [("digits", 16.0), ("mnist", 255.0)] {
-            let set = load(name).unwrap();
+            let set = load(name, &BTreeMap::new()).unwrap();
             assert_eq!(set.max_value, Some(max));
             assert_eq!(set.x.iter().copied().fold(0.0, f64::max), max, "{name}");
             assert!(set.x.iter().all(|&v| v >= 0.0));
@@ -321,11 +355,11 @@ mod tests {
     #[test]
     fn statistics_of_the_source_are_reproduced() {
         // diabetes: target mean and sd of the manifest; iris: means of Fisher's table.
-        let set = load("diabetes").unwrap();
+        let set = load("diabetes", &BTreeMap::new()).unwrap();
         let y = set.targets.values().unwrap();
         let mean = y.iter().sum::<f64>() / y.len() as f64;
         assert!((mean - 152.133).abs() < 1e-3, "{mean}");
-        let iris = load("iris").unwrap();
+        let iris = load("iris", &BTreeMap::new()).unwrap();
         let mean = |j: usize| (0..150).map(|i| iris.row(i)[j]).sum::<f64>() / 150.0;
         assert!((mean(0) - 5.843333).abs() < 1e-6 && (mean(3) - 1.199333).abs() < 1e-6);
         assert_eq!(iris.feature_names, ["sepal_length", "sepal_width", "petal_length", "petal_width"]);
@@ -344,11 +378,11 @@ mod tests {
 
     #[test]
     fn unknown_name_gets_the_nearest_and_the_list() {
-        let text = load("mnsit").unwrap_err().to_string();
+        let text = load("mnsit", &BTreeMap::new()).unwrap_err().to_string();
         assert!(text.contains("did you mean \"mnist\"?") && text.contains("iris, wine"), "{text}");
-        let text = load("cifar-10").unwrap_err().to_string();
+        let text = load("cifar-10", &BTreeMap::new()).unwrap_err().to_string();
         assert!(!text.contains("did you mean") && text.contains("iris, wine"), "{text}");
-        let text = load("boston\u{1b}[2J").unwrap_err().to_string();
+        let text = load("boston\u{1b}[2J", &BTreeMap::new()).unwrap_err().to_string();
         assert!(!text.contains('\u{1b}'));
     }
 

@@ -200,7 +200,7 @@ fn a_test_table_is_the_fixed_test_part() {
 #[test]
 fn what_is_exported_is_read_back_bit_for_bit() {
     for name in ["iris", "penguins", "concrete", "abalone"] {
-        let set = builtin::load(name).unwrap();
+        let set = builtin::load(name, &Default::default()).unwrap();
         let mut text = Vec::new();
         set.write_csv(&mut text).unwrap();
         let back = read_as(&text, task(set.task())).unwrap();

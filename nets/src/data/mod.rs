@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`Dataset`] | rows of inputs with class labels or real targets, checked |
 //! | [`load`], [`Source`] | the one way in: built-in sets, CSV, text, IDX, NPY, NPZ |
-//! | [`names`], [`info`] | what is built in, with origin, licence and reference scores |
+//! | [`names`], [`info`] | what is built in or generated, with origin, licence and reference scores |
 //! | [`split()`], [`subsample`] | training, validation and test parts |
 //! | [`npz`] | archives of columns of numbers, for results |
 //! | [`Standardizer`] | scaling fitted on the training part |
@@ -16,6 +16,7 @@ mod array;
 mod builtin;
 mod csv;
 mod dataset;
+mod embedded;
 mod error;
 mod idx;
 mod input;
@@ -24,9 +25,11 @@ mod npy;
 pub mod npz;
 mod split;
 mod standardize;
+mod synthetic;
 mod text;
 mod zip;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use builtin::{FileInfo, Info, info, list, names};
@@ -44,6 +47,13 @@ use input::Input;
 pub enum Source {
     /// One of [`names`].
     Builtin(String),
+    /// A generated set of [`names`], with parameters; the usual ones for those left out.
+    Synthetic {
+        /// One of [`names`].
+        name: String,
+        /// Parameters by name.
+        parameters: BTreeMap<String, f64>,
+    },
     /// A text table with a header line: CSV, TSV or `;`-separated, packed with gzip or not.
     Csv {
         /// The table.
@@ -105,7 +115,8 @@ pub enum Source {
 /// Anything wrong with the name, the file, its format or its values; see [`DataError`].
 pub fn load(source: &Source) -> Result<Dataset, DataError> {
     match source {
-        Source::Builtin(name) => builtin::load(name),
+        Source::Builtin(name) => builtin::load(name, &BTreeMap::new()),
+        Source::Synthetic { name, parameters } => builtin::load(name, parameters),
         Source::Csv { path, test, target } => {
             let test = test.as_deref().map(Input::open).transpose()?;
             csv::read(&stem(path), Input::open(path)?, test, target, None)
