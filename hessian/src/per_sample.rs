@@ -94,6 +94,9 @@ pub fn sample_quotients<T: Real>(
     if model.graph().mixes_samples() {
         return None;
     }
+    if vectors.is_empty() {
+        return Some(SampleQuotients { rows: Vec::new(), penalty: Vec::new() });
+    }
     let of_penalty = penalty(model, part);
     let rows = match Tile::of(model, part).filter(|t| holds(model, t.layer)) {
         Some(tile) => by_output(objective, &tile, kind, vectors),
