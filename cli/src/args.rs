@@ -74,6 +74,19 @@ how often the rule is wrong on data it has not seen, and with what training
 loss, number of parameters and gradient norm say without any Hessian. Dead,
 saturated and full layers and unstable steps are read off directly.";
 
+const STUDY_EXAMPLES: &str = "\
+Examples:
+  eigenlens study                               37 data sets, three capacities each
+  eigenlens study --suite small                 18 of them, in a few minutes
+  eigenlens study --suite mine.toml --out results/mine
+  eigenlens study --suite small --dry-run       only show the design
+
+A suite of your own needs a line, datasets = [\"iris\", \"two-moons\"]; what else
+it can say is in the study.toml that every study leaves in its directory.
+
+The same command goes on with a study that was interrupted: finished
+experiments are kept, and the tables in the end are the same bit for bit.";
+
 const CHECK_EXAMPLES: &str = "\
 Examples:
   eigenlens check                               the built-in example
@@ -128,6 +141,9 @@ pub enum Command {
     /// Show how curvature couples the blocks of a network: resonance, coupling, stable rank, GN-Gap
     #[command(after_help = INTERLAYER_EXAMPLES)]
     Interlayer(InterlayerArgs),
+    /// Train many networks on many data sets, compute every layer's Hessian spectrum, and put all numbers into tables
+    #[command(after_help = STUDY_EXAMPLES)]
+    Study(StudyArgs),
     /// Check derivatives and spectra on a network; exits with 1 if a check fails
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
@@ -150,6 +166,26 @@ pub enum Command {
         /// The shell, e.g. `eigenlens completions bash > ~/.local/share/bash-completion/completions/eigenlens`
         shell: clap_complete::Shell,
     },
+}
+
+/// Arguments of `study`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct StudyArgs {
+    /// What to study: paper (37 data sets, 111 experiments), small (18 and 54), or a TOML file
+    #[arg(long, value_name = "NAME", default_value = "paper")]
+    pub suite: String,
+    /// Directory of the study; without it, studies/NAME
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Experiments at a time (0: one per core); results don't depend on it
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub threads: usize,
+    /// Form of the overview on standard output: table, json (the summary) or csv (the experiments)
+    #[arg(long, value_name = "FORM", default_value = "table", hide_possible_values = true)]
+    pub format: Format,
+    /// Show which experiments there would be; write nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// The config of a run or check, and what the command line changes in it.

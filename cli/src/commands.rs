@@ -14,7 +14,7 @@ use crate::study::diagnosis::diagnose;
 use crate::study::findings::questions::Effort;
 use crate::study::tables::{self, Tables};
 use crate::table::{Kind, Table};
-use crate::{interlayer, models, output, report, show};
+use crate::{interlayer, models, output, report, show, study};
 
 /// Runs the program on a command line and returns its exit code. Prints everything, failures included.
 pub fn main(argv: Vec<std::ffi::OsString>) -> Exit {
@@ -44,6 +44,7 @@ fn dispatch(command: &Command, talk: Talk, argv: &[String]) -> Result<Exit> {
             let found = pipeline::interlayer(&config(&args.config, more, None)?, &progress)?;
             fine(&interlayer::show(&found, args.format, output::width())?)
         }
+        Command::Study(args) => fine(&study::run(args, argv, &progress)?),
         Command::Check(args) => check(args, &progress),
         Command::Data(command) => data(command, &progress),
         Command::Models { format } => fine(&models::list(*format, output::width())?),

@@ -30,6 +30,7 @@ pub struct Failure {
     what: String,
     place: Option<String>,
     hint: Option<String>,
+    of_system: bool,
 }
 
 /// The result of everything in this crate that a user's input can make fail.
@@ -38,7 +39,7 @@ pub type Result<T, E = Failure> = std::result::Result<T, E>;
 impl Failure {
     /// A failure that says what is wrong.
     pub fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), place: None, hint: None }
+        Self { what: what.into(), place: None, hint: None, of_system: false }
     }
 
     /// Adds where: a file with line and column, a flag, a directory.
@@ -80,11 +81,17 @@ impl Failure {
             StorageFull | QuotaExceeded => Some("free some space, or choose another disk with --out DIR"),
             _ => None,
         };
-        let failure = Self::new(format!("cannot {doing}: {}", plain(error))).at(path.display());
+        let failure = Self { of_system: true, ..Self::new(format!("cannot {doing}: {}", plain(error))) };
+        let failure = failure.at(path.display());
         match hint {
             Some(hint) => failure.hint(hint),
             None => failure,
         }
+    }
+
+    /// Whether the operating system refused something: the next file will not fare better.
+    pub fn is_of_system(&self) -> bool {
+        self.of_system
     }
 
     /// What is wrong, without the place.

@@ -50,6 +50,7 @@ pub fn run() -> (RunResult, BTreeMap<String, Spectrum>) {
             epochs: 50,
             steps: 2050,
             stop: "all epochs".into(),
+            diverged: None,
             best_epoch: Some(31),
             seconds: 1.4,
             curve,

@@ -1,5 +1,6 @@
 //! Writing files so that a reader sees the old content or the new one, never a part.
 
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::Path;
 
@@ -27,6 +28,23 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
         Ok(())
     };
     write().map_err(|e| Failure::io("write the file", path, &e))
+}
+
+/// Locks a file, made if need be, for the work of one program in a directory. The lock goes with the program, however it ends.
+///
+/// `None` where the file can't be made or locked, as on some network drives: that is no reason to refuse the work.
+///
+/// # Errors
+/// If another program holds it.
+pub fn lock(file: &Path, directory: &Path) -> Result<Option<File>> {
+    let Ok(file) = File::create(file) else { return Ok(None) };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(Failure::new("another program is at work in the directory")
+            .at(directory.display())
+            .hint("wait until it has ended, or choose another --out DIR")),
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
 }
 
 /// Reads a whole text file.

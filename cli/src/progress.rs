@@ -60,10 +60,19 @@ impl Progress {
 
     /// Begins a phase of `total` equal steps. It ends when it is dropped.
     pub fn phase(&self, name: &str, total: u64) -> Phase {
+        self.begin(name, total, "{prefix:<12} {bar:24} {pos}/{len}  {eta} left  {wide_msg}")
+    }
+
+    /// As [`Progress::phase`], of steps that differ: [`Phase::advance_to`] says how much of the work is done.
+    pub fn uneven_phase(&self, name: &str, total: u64) -> Phase {
+        self.begin(name, total, "{prefix:<12} {bar:24} {pos}/{len}  {wide_msg}")
+    }
+
+    fn begin(&self, name: &str, total: u64, template: &str) -> Phase {
         let bar = match self.manner {
             Manner::Bars => {
                 let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-                let style = ProgressStyle::with_template("{prefix:<12} {bar:24} {pos}/{len}  {eta} left  {wide_msg}");
+                let style = ProgressStyle::with_template(template);
                 bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸ "));
                 bar.set_prefix(name.to_owned());
                 bar.enable_steady_tick(Duration::from_millis(200));
@@ -113,7 +122,25 @@ impl Phase {
             }
             (None, Manner::Lines) if state.last_line.elapsed() >= BETWEEN_LINES && state.done < self.total => {
                 state.last_line = Instant::now();
-                let left = left(self.begun.elapsed(), state.done, self.total);
+                let left = left(self.begun.elapsed(), state.done as f64 / self.total as f64);
+                output::talk(&format!("{} {}/{}{left}  {message}", self.name, state.done, self.total));
+            }
+            _ => {}
+        }
+    }
+
+    /// Counts one more of uneven steps: this `share` of what is to be done here is done now. The time left is told from it.
+    pub fn advance_to(&self, share: f64, message: &str) {
+        let left = left(self.begun.elapsed(), share);
+        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        state.done += 1;
+        match (&self.bar, self.manner) {
+            (Some(bar), _) => {
+                bar.inc(1);
+                bar.set_message(format!("{message}{left}"));
+            }
+            (None, Manner::Lines) if state.last_line.elapsed() >= BETWEEN_LINES && state.done < self.total => {
+                state.last_line = Instant::now();
                 output::talk(&format!("{} {}/{}{left}  {message}", self.name, state.done, self.total));
             }
             _ => {}
@@ -152,11 +179,11 @@ impl Drop for Phase {
 }
 
 /// `, 20 s left`, if that can be told.
-fn left(elapsed: Duration, done: u64, total: u64) -> String {
-    if done == 0 || done >= total {
+fn left(elapsed: Duration, share: f64) -> String {
+    if !(share > 0.0 && share < 1.0) {
         return String::new();
     }
-    let seconds = elapsed.as_secs_f64() / done as f64 * (total - done) as f64;
+    let seconds = elapsed.as_secs_f64() / share * (1.0 - share);
     format!(", {} left", duration(seconds))
 }
 
@@ -166,9 +193,9 @@ mod tests {
 
     #[test]
     fn the_time_left_is_in_proportion_to_what_is_left() {
-        assert_eq!(left(Duration::from_secs(10), 1, 4), ", 30 s left");
-        assert_eq!(left(Duration::from_secs(10), 0, 4), "");
-        assert_eq!(left(Duration::from_secs(10), 4, 4), "");
+        assert_eq!(left(Duration::from_secs(10), 0.25), ", 30 s left");
+        assert_eq!(left(Duration::from_secs(10), 0.0), "");
+        assert_eq!(left(Duration::from_secs(10), 1.0), "");
     }
 
     #[test]

@@ -208,6 +208,7 @@ fn course<T: Real>(config: &Config, setup: &Setup, directory: &RunDir, progress:
             epochs: end.map_or(0, |e| e.epoch as usize),
             steps: end.map_or(0, |e| e.step),
             stop,
+            diverged: diverged.clone(),
             best_epoch,
             seconds: since.elapsed().as_secs_f64(),
             curve,

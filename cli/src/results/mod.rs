@@ -157,6 +157,9 @@ pub struct Training {
     pub steps: u64,
     /// Why it ended: `all epochs`, `early stopping`, or the layer and step of the first number that was not finite.
     pub stop: String,
+    /// Where the first number that was not finite arose, if training ended with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diverged: Option<String>,
     /// Epoch of the lowest validation loss, if there is a validation part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_epoch: Option<usize>,

@@ -5,7 +5,7 @@
 //! seal doesn't fit is damaged or of another origin, and counts as missing. The seal covers the numbers as they read back, so
 //! a file that could not be read to the same bits would not pass either.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::RunDir;
 use crate::config::Config;
 use crate::error::{Failure, Result};
-use crate::machine;
+use crate::{files, machine};
 
 /// The folder of parts; it goes when the run is finished.
 pub const PARTS: &str = "parts";
@@ -121,15 +121,7 @@ impl RunDir {
 /// # Errors
 /// If another one is.
 pub fn lock(path: &Path) -> Result<Option<File>> {
-    // A file that can't be made or locked (as on some network drives) is no reason to refuse a run.
-    let Ok(file) = File::create(path.join(PARTS).join("lock")) else { return Ok(None) };
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Err(Failure::new("another program is at work in the directory")
-            .at(path.display())
-            .hint("wait until it has ended, or choose another --out DIR")),
-        Err(TryLockError::Error(_)) => Ok(None),
-    }
+    files::lock(&path.join(PARTS).join("lock"), path)
 }
 
 /// Removes what writers that were killed left half-written beside the files they were to replace.
