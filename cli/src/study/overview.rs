@@ -167,7 +167,8 @@ pub fn show(tables: &Tables, directory: &str, format: Format, width: usize) -> S
         text += &format!("\n{}", broken.concat());
     }
     text += &format!(
-        "\n{} experiments, {} finished, {} diverged, {} failed; {} of {} layers with exact spectra; {} numbers\nresults  {directory}\n",
+        "\n{} experiments, {} finished, {} diverged, {} failed; {} of {} layers with exact spectra; {} numbers\nresults  {directory}\n\
+         `eigenlens report {directory}` makes statistics, rules and a report of them\n",
         sum.experiments,
         sum.finished,
         sum.diverged,
