@@ -3,7 +3,7 @@
 use eigenlens_linalg::Real;
 use thiserror::Error;
 
-use crate::op::{MAX_INPUTS, Op, Shape};
+use crate::op::{MAX_INPUTS, MOST_VALUES, Op, Shape};
 
 /// A node of a [`Graph`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,6 +49,14 @@ pub enum GraphError {
         /// What the op said.
         reason: String,
     },
+    /// More values than [`MOST_VALUES`].
+    #[error("node `{node}`: {what} would have more than {MOST_VALUES} values, which no memory holds; make it smaller")]
+    TooLarge {
+        /// The node that has them.
+        node: String,
+        /// What of it, with its shape.
+        what: String,
+    },
     /// More inputs than [`MAX_INPUTS`].
     #[error("node `{node}`: {count} inputs, at most {MAX_INPUTS} are possible; chain several ops")]
     TooManyInputs {
@@ -92,20 +100,22 @@ impl<T: Real> Graph<T> {
         self.push(name, Shape::fixed(dims), Kind::Input)
     }
 
-    /// A parameter of shape `dims`, placed after the earlier ones in the flat vector θ.
+    /// A parameter of shape `dims`, placed after the earlier ones in the flat vector θ. One that is too large is refused with
+    /// the first op that reads it.
     pub fn param(&mut self, name: &str, dims: &[usize]) -> NodeId {
         let shape = Shape::fixed(dims);
         let size = shape.size();
         let id = self.push(name, shape, Kind::Param { offset: self.param_len });
         self.params.push(id);
-        self.param_len += size;
+        self.param_len = self.param_len.saturating_add(size);
         id
     }
 
     /// The result of `op` on earlier nodes.
     ///
     /// # Errors
-    /// If the op refuses the shapes, or there are more than [`MAX_INPUTS`] inputs.
+    /// If the op refuses the shapes, something has more than [`MOST_VALUES`] values, or there are more than [`MAX_INPUTS`]
+    /// inputs.
     pub fn op(&mut self, name: &str, op: impl Op<T> + 'static, inputs: &[NodeId]) -> Result<NodeId, GraphError> {
         self.boxed(name, Box::new(op), inputs)
     }
@@ -118,6 +128,7 @@ impl<T: Real> Graph<T> {
         if inputs.len() > MAX_INPUTS {
             return Err(GraphError::TooManyInputs { node: name.to_string(), count: inputs.len() });
         }
+        inputs.iter().try_for_each(|&i| self.fits(i))?;
         let shapes: Vec<Shape> = inputs.iter().map(|&i| self.shape(i).clone()).collect();
         let shape = op.output_shape(&shapes).map_err(|reason| GraphError::Shape {
             node: name.to_string(),
@@ -129,7 +140,29 @@ impl<T: Real> Graph<T> {
                 .join(", "),
             reason,
         })?;
+        let too_large = |what: String| GraphError::TooLarge { node: name.to_string(), what };
+        if shape.size() > MOST_VALUES {
+            return Err(too_large(format!("its result of shape {shape}")));
+        }
+        let lens: Vec<usize> = shapes.iter().map(Shape::size).collect();
+        if op.saved_len(&lens, shape.size()).max(op.bent_len(&lens, shape.size())) > MOST_VALUES {
+            return Err(too_large(format!("what its derivatives need, for a result of shape {shape},")));
+        }
         Ok(self.push(name, shape, Kind::Op { op, inputs: inputs.to_vec() }))
+    }
+
+    /// Refuses what is too large: an input, a parameter, or all parameters up to this one.
+    fn fits(&self, id: NodeId) -> Result<(), GraphError> {
+        let node = &self.nodes[id.0];
+        let what = if node.shape.size() > MOST_VALUES {
+            format!("a tensor of shape {}", node.shape)
+        } else if matches!(node.kind, Kind::Param { offset } if offset.saturating_add(node.shape.size()) > MOST_VALUES)
+        {
+            "the parameters up to and with it".to_string()
+        } else {
+            return Ok(());
+        };
+        Err(GraphError::TooLarge { node: node.name.clone(), what })
     }
 
     /// Number of nodes.
@@ -174,7 +207,7 @@ impl<T: Real> Graph<T> {
     #[track_caller]
     pub fn param_range(&self, id: NodeId) -> std::ops::Range<usize> {
         match self.nodes[id.0].kind {
-            Kind::Param { offset } => offset..offset + self.shape(id).size(),
+            Kind::Param { offset } => offset..offset.saturating_add(self.shape(id).size()),
             _ => panic!("node `{}` is not a parameter", self.name(id)),
         }
     }

@@ -35,6 +35,6 @@ pub mod window;
 
 pub use graph::{Graph, GraphError, NodeId};
 pub use linearize::{At, Buffers, Exchange, Function, Linearization, Order, Workspace};
-pub use op::{Op, Shape};
+pub use op::{Op, Shape, volume};
 pub use plan::{Curvature, Plan, PlanError};
 pub use window::Window;

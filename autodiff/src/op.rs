@@ -7,6 +7,15 @@ use eigenlens_linalg::{Par, Real, Write};
 /// Most inputs an op can have; argument lists live on the stack so that products never allocate.
 pub const MAX_INPUTS: usize = 8;
 
+/// Most values that a node may have for each sample, and parameters a graph: no memory holds more, and counts below it, times
+/// the samples of a data set, don't leave the range of `usize`.
+pub const MOST_VALUES: usize = 1 << 40;
+
+/// The product of extents, 1 without any; `usize::MAX` where it is larger.
+pub fn volume(dims: &[usize]) -> usize {
+    dims.iter().fold(1, |product: usize, &d| product.saturating_mul(d))
+}
+
 /// The shape of one operand: `dims` for each sample if `batched`, else for the whole tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shape {
@@ -27,14 +36,14 @@ impl Shape {
         Shape { dims: dims.to_vec(), batched: false }
     }
 
-    /// Values per sample (batched) or in all (fixed).
+    /// Values per sample (batched) or in all (fixed): their [`volume`].
     pub fn size(&self) -> usize {
-        self.dims.iter().product()
+        volume(&self.dims)
     }
 
     /// Values for a batch of `n` samples.
     pub fn len(&self, n: usize) -> usize {
-        if self.batched { n * self.size() } else { self.size() }
+        if self.batched { n.saturating_mul(self.size()) } else { self.size() }
     }
 }
 
@@ -95,6 +104,12 @@ impl<'a, T> Lanes<'a, T> {
     pub fn lane(&self, k: usize) -> &'a [T] {
         let len = self.data.len() / self.lanes;
         &self.data[k * len..(k + 1) * len]
+    }
+
+    /// Lane k of an operand that may have a single one, which then all share.
+    #[inline]
+    pub fn shared(&self, k: usize) -> &'a [T] {
+        self.lane(if self.lanes == 1 { 0 } else { k })
     }
 }
 

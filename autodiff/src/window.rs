@@ -15,6 +15,10 @@ pub(crate) mod plane;
 #[cfg(test)]
 mod tests;
 
+/// Largest number of a window along an axis. Whatever is larger is a mistake, and below it the arithmetic of places can't
+/// overflow.
+const MOST: usize = 1 << 20;
+
 /// A sliding window: kernel size, stride, padding and dilation, each for (height, width).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
@@ -49,14 +53,25 @@ impl Window {
         Window { dilation: [dilation; 2], ..self }
     }
 
-    /// Number of taps.
+    /// Number of taps; `usize::MAX` if it is larger.
     pub fn taps(&self) -> usize {
-        self.kernel[0] * self.kernel[1]
+        self.kernel[0].saturating_mul(self.kernel[1])
     }
 
-    /// From the first tap to the last, both counted.
+    /// From the first tap to the last, both counted; `usize::MAX` if it is larger.
     pub fn span(&self) -> [usize; 2] {
-        [0, 1].map(|a| self.dilation[a] * (self.kernel[a].max(1) - 1) + 1)
+        [0, 1].map(|a| self.dilation[a].saturating_mul(self.kernel[a].max(1) - 1).saturating_add(1))
+    }
+
+    /// # Errors
+    /// If a number is larger than makes sense.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let all =
+            [("kernel", self.kernel), ("stride", self.stride), ("padding", self.padding), ("dilation", self.dilation)];
+        match all.iter().find(|(_, v)| v.iter().any(|&n| n > MOST)) {
+            Some((what, v)) => Err(format!("the {what} is {}, at most {MOST} is possible", by(*v))),
+            None => Ok(()),
+        }
     }
 
     /// Whether the window is one pixel that visits every pixel.
@@ -79,7 +94,8 @@ impl Window {
                 by(input)
             ));
         }
-        let (span, padded) = (self.span(), [0, 1].map(|a| input[a] + 2 * self.padding[a]));
+        let padded = [0, 1].map(|a| self.padding[a].saturating_mul(2).saturating_add(input[a]));
+        let span = self.span();
         if (0..2).any(|a| span[a] > padded[a]) {
             return Err(format!(
                 "kernel {} with dilation {} spans {}, which is larger than the image {} with padding {}, {} in all",
@@ -110,9 +126,23 @@ impl Window {
     /// Whether some window reads padding only, which has no maximum.
     pub(crate) fn misses(&self, input: [usize; 2], output: [usize; 2]) -> bool {
         (0..2).any(|a| {
-            let seen = |at: usize| (0..self.kernel[a]).any(|t| self.inside(a, t, input[a], output[a]).contains(&at));
-            !(0..output[a]).all(seen)
+            let (stride, padding) = (self.stride[a], self.padding[a]);
+            let sees = |at: usize| {
+                let first = padding.saturating_sub(at * stride).div_ceil(self.dilation[a]);
+                first < self.kernel[a] && at * stride + first * self.dilation[a] < input[a] + padding
+            };
+            // Of the windows that begin inside, the last one sees least; those that begin before may step over the image.
+            let before = padding.div_ceil(stride).min(output[a]);
+            !(0..before).chain([output[a] - 1]).all(sees)
         })
+    }
+
+    /// The taps along `axis` that may read inside the image; the others read padding for every output.
+    pub(crate) fn useful(&self, axis: usize, input: usize, output: usize) -> Range<usize> {
+        let (padding, dilation) = (self.padding[axis], self.dilation[axis]);
+        let last = (output - 1) * self.stride[axis];
+        let end = (input + padding).div_ceil(dilation).min(self.kernel[axis]);
+        padding.saturating_sub(last).div_ceil(dilation).min(end)..end
     }
 
     /// Writes the patches of an image as columns: row (channel, tap row, tap column) of `columns`, whose rows are

@@ -94,7 +94,7 @@ impl<T: Real> Op<T> for Affine {
             return Err(format!("takes x, W and maybe a bias, got {} inputs", inputs.len()));
         };
         // A bilinear layer's weight (out, a, b) is one of a · b inputs.
-        if w.batched || w.dims.first() != Some(&self.outputs) || w.size() != self.outputs * self.inputs {
+        if w.batched || w.dims.first() != Some(&self.outputs) || w.size() != self.outputs.saturating_mul(self.inputs) {
             let want = Shape::fixed(&[self.outputs, self.inputs]);
             return Err(format!("the weight must have shape {want}, got {w}"));
         }

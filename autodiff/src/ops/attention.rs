@@ -131,7 +131,7 @@ impl<T: Real> Op<T> for Attention {
     }
 
     fn saved_len(&self, x: &[usize], _y: usize) -> usize {
-        x[0] / self.features * self.heads * self.tokens
+        (x[0] / self.features).saturating_mul(self.heads).saturating_mul(self.tokens)
     }
 
     fn bent_len(&self, x: &[usize], y: usize) -> usize {

@@ -28,8 +28,9 @@ impl AvgPool2d {
         let input = [self.input[1], self.input[2]];
         let output = self.window.output(input).expect("the shape was checked when the graph was built");
         let weight = T::from_f64(1.0 / self.window.taps() as f64);
-        for i in 0..self.window.kernel[0] {
-            for j in 0..self.window.kernel[1] {
+        let [rows, cols] = [0, 1].map(|a| self.window.useful(a, input[a], output[a]));
+        for i in rows {
+            for j in cols.clone() {
                 f(weight, input, output, [i, j]);
             }
         }

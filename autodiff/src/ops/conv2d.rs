@@ -56,6 +56,7 @@ impl Conv2d {
         if !channels.is_multiple_of(groups) || !outputs.is_multiple_of(groups) {
             return Err(format!("{groups} groups must divide {channels} input channels and {outputs} output channels"));
         }
+        self.0.window.check()?;
         let [height, width] = self.0.window.output([height, width])?;
         Ok([outputs, height, width])
     }

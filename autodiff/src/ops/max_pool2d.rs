@@ -24,10 +24,18 @@ pub(super) fn pooled_shape(dims: [usize; 3], window: &Window, inputs: &[Shape]) 
         return Err(format!("the input must have shape {want}, got {x}"));
     }
     let [channels, height, width] = dims;
+    window.check()?;
     let output = window.output([height, width])?;
+    let span = window.span();
+    if (0..2).any(|a| 2 * window.padding[a] > span[a]) {
+        let [padding, span] = [window.padding, span].map(by);
+        return Err(format!("the padding {padding} must be at most half of what the window spans, {span}"));
+    }
     if window.misses([height, width], output) {
-        let [kernel, padding] = [window.kernel, window.padding].map(by);
-        return Err(format!("with kernel {kernel} and padding {padding}, some windows on {x} see nothing but padding"));
+        let [padding, dilation] = [window.padding, window.dilation].map(by);
+        return Err(format!(
+            "with padding {padding} and dilation {dilation}, some windows on {x} see nothing but padding"
+        ));
     }
     Ok(Shape::batched(&[channels, output[0], output[1]]))
 }

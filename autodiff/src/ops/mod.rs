@@ -187,6 +187,8 @@ pub fn cases<T: Real>() -> Vec<Case<T>> {
         Case { name: "affine-tokens", op: || Box::new(Affine::new(3, 4)), inputs: || affine(&[2, 3], true) },
         Case { name: "batch-norm", op: || Box::new(batch_norm()), inputs: || norm(&[3], 3, 2) },
         Case { name: "batch-norm-image", op: || Box::new(batch_norm()), inputs: || norm(&[3, 2, 2], 3, 2) },
+        // One value per channel has nothing but its shift: a batch of one needs an image.
+        Case { name: "batch-norm-plain", op: || Box::new(batch_norm()), inputs: || norm(&[3, 2, 2], 3, 0) },
         Case { name: "batch-norm-eval", op: || Box::new(BatchNormEval { eps: 0.1 }), inputs: || norm_eval(&[3]) },
         Case {
             name: "batch-norm-eval-image",
@@ -196,6 +198,11 @@ pub fn cases<T: Real>() -> Vec<Case<T>> {
         Case {
             name: "avg-pool2d",
             op: || Box::new(Linear(AvgPool2d::new([2, 5, 4], Window::square(3).stride(2).padding(1)))),
+            inputs: || same(1, &[2, 5, 4]),
+        },
+        Case {
+            name: "avg-pool2d-dilated",
+            op: || Box::new(Linear(AvgPool2d::new([2, 5, 4], Window::square(2).dilation(2).padding(1)))),
             inputs: || same(1, &[2, 5, 4]),
         },
         Case {
@@ -239,6 +246,11 @@ pub fn cases<T: Real>() -> Vec<Case<T>> {
             inputs: || norm(&[4, 2, 3], 4, 2),
         },
         Case {
+            name: "group-norm-plain",
+            op: || Box::new(Normalised(GroupNorm { channels: 4, spatial: 6, groups: 2, eps: 1e-2 })),
+            inputs: || norm(&[4, 2, 3], 4, 0),
+        },
+        Case {
             name: "layer-norm",
             op: || Box::new(Normalised(LayerNorm { features: 5, eps: 1e-2 })),
             inputs: || norm(&[5], 5, 2),
@@ -269,6 +281,11 @@ pub fn cases<T: Real>() -> Vec<Case<T>> {
             op: || Box::new(MaxPool2d::new([2, 5, 4], Window::square(3).stride(2).padding(1))),
             inputs: || vec![(Shape::batched(&[2, 5, 4]), Sample::Distinct)],
         },
+        Case {
+            name: "max-pool2d-dilated",
+            op: || Box::new(MaxPool2d::new([2, 5, 4], Window::square(2).dilation(2).padding(1))),
+            inputs: || vec![(Shape::batched(&[2, 5, 4]), Sample::Distinct)],
+        },
         Case { name: "mean", op: || Box::new(Linear(Sum::mean())), inputs: || same(1, &[2, 3]) },
         Case { name: "mse", op: || Box::new(Mse), inputs: || same(2, &[3]) },
         Case { name: "mul", op: || Box::new(Product(Mul)), inputs: || same(2, &[5]) },
@@ -287,6 +304,11 @@ pub fn cases<T: Real>() -> Vec<Case<T>> {
         Case {
             name: "softmax-cross-entropy",
             op: || Box::new(SoftmaxCrossEntropy::default()),
+            inputs: || vec![(Shape::batched(&[5]), Sample::Normal), (Shape::batched(&[]), Sample::Label(5))],
+        },
+        Case {
+            name: "softmax-cross-entropy-smoothed",
+            op: || Box::new(SoftmaxCrossEntropy::default().with_smoothing(0.1)),
             inputs: || vec![(Shape::batched(&[5]), Sample::Normal), (Shape::batched(&[]), Sample::Label(5))],
         },
         Case {

@@ -15,9 +15,7 @@ pub struct Mul;
 fn times<T: Real>(a: Lanes<'_, T>, b: Lanes<'_, T>, out: &mut Slot<'_, T>) {
     let write = out.write;
     for k in 0..out.lanes {
-        let a = if a.lanes == 1 { a.data } else { a.lane(k) };
-        let b = if b.lanes == 1 { b.data } else { b.lane(k) };
-        update(&Times(write), [a, b], [out.lane(k)]);
+        update(&Times(write), [a.shared(k), b.shared(k)], [out.lane(k)]);
     }
 }
 

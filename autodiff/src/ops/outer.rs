@@ -19,11 +19,6 @@ pub struct Outer {
     pub b: usize,
 }
 
-/// The operands' lane `k`; an operand without lanes is shared.
-fn lane<'a, T: Real>(x: Lanes<'a, T>, k: usize) -> &'a [T] {
-    if x.lanes == 1 { x.data } else { x.lane(k) }
-}
-
 impl<T: Real> Bilinear<T> for Outer {
     fn name(&self) -> &'static str {
         "outer"
@@ -31,7 +26,9 @@ impl<T: Real> Bilinear<T> for Outer {
 
     fn output_shape(&self, inputs: &[Shape]) -> Result<Shape, String> {
         match inputs {
-            [u, v] if u.batched && v.batched && u.dims == [self.a] && v.dims == [self.b] && self.a * self.b > 0 => {
+            [u, v]
+                if u.batched && v.batched && u.dims == [self.a] && v.dims == [self.b] && self.a > 0 && self.b > 0 =>
+            {
                 Ok(Shape::batched(&[self.a, self.b]))
             }
             _ => Err(format!("takes vectors of {} and {} features", self.a, self.b)),
@@ -41,7 +38,7 @@ impl<T: Real> Bilinear<T> for Outer {
     fn product(&self, _cx: &Cx, u: Lanes<'_, T>, v: Lanes<'_, T>, y: &mut Slot<'_, T>) {
         let write = y.write;
         for k in 0..y.lanes {
-            let samples = lane(u, k).chunks_exact(self.a).zip(lane(v, k).chunks_exact(self.b));
+            let samples = u.shared(k).chunks_exact(self.a).zip(v.shared(k).chunks_exact(self.b));
             for ((u, v), y) in samples.zip(y.lane(k).chunks_exact_mut(self.a * self.b)) {
                 for (&u, row) in u.iter().zip(y.chunks_exact_mut(self.b)) {
                     if write == Write::Set {
@@ -56,7 +53,7 @@ impl<T: Real> Bilinear<T> for Outer {
     fn pull_first(&self, _cx: &Cx, gy: Lanes<'_, T>, v: Lanes<'_, T>, gu: &mut Slot<'_, T>) {
         let write = gu.write;
         for k in 0..gu.lanes {
-            let samples = lane(gy, k).chunks_exact(self.a * self.b).zip(lane(v, k).chunks_exact(self.b));
+            let samples = gy.shared(k).chunks_exact(self.a * self.b).zip(v.shared(k).chunks_exact(self.b));
             for ((gy, v), gu) in samples.zip(gu.lane(k).chunks_exact_mut(self.a)) {
                 for (row, gu) in gy.chunks_exact(self.b).zip(gu) {
                     let term = dot(row, v);
@@ -69,7 +66,7 @@ impl<T: Real> Bilinear<T> for Outer {
     fn pull_second(&self, _cx: &Cx, gy: Lanes<'_, T>, u: Lanes<'_, T>, gv: &mut Slot<'_, T>) {
         let write = gv.write;
         for k in 0..gv.lanes {
-            let samples = lane(gy, k).chunks_exact(self.a * self.b).zip(lane(u, k).chunks_exact(self.a));
+            let samples = gy.shared(k).chunks_exact(self.a * self.b).zip(u.shared(k).chunks_exact(self.a));
             for ((gy, u), gv) in samples.zip(gv.lane(k).chunks_exact_mut(self.b)) {
                 if write == Write::Set {
                     gv.fill(T::ZERO);

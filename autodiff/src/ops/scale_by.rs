@@ -13,16 +13,11 @@ use crate::op::{Cx, Lanes, Shape, Slot};
 #[derive(Clone, Copy, Debug)]
 pub struct ScaleBy;
 
-/// The lane of an operand that may be shared by all.
-fn pick<'a, T>(x: &Lanes<'a, T>, k: usize) -> &'a [T] {
-    if x.lanes == 1 { x.data } else { x.lane(k) }
-}
-
 impl ScaleBy {
     fn times<T: Real>(x: Lanes<'_, T>, s: Lanes<'_, T>, out: &mut Slot<'_, T>) {
         for k in 0..out.lanes {
             let write = out.write;
-            copy_or_add(pick(&s, k)[0], pick(&x, k), out.lane(k), write);
+            copy_or_add(s.shared(k)[0], x.shared(k), out.lane(k), write);
         }
     }
 }
@@ -50,7 +45,7 @@ impl<T: Real> Bilinear<T> for ScaleBy {
     fn pull_second(&self, _cx: &Cx, gy: Lanes<'_, T>, x: Lanes<'_, T>, gs: &mut Slot<'_, T>) {
         for k in 0..gs.lanes {
             let write = gs.write;
-            put(&mut gs.lane(k)[0], reduce::dot(pick(&gy, k), pick(&x, k)), write);
+            put(&mut gs.lane(k)[0], reduce::dot(gy.shared(k), x.shared(k)), write);
         }
     }
 }

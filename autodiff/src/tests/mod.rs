@@ -18,7 +18,7 @@ use crate::ops::Sample;
 type Inputs = Vec<(Shape, Sample)>;
 
 /// The same random shapes each time.
-fn config(cases: u32) -> ProptestConfig {
+pub(crate) fn config(cases: u32) -> ProptestConfig {
     ProptestConfig {
         cases,
         rng_seed: RngSeed::Fixed(806_113_402),

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::family::{Linear, Product};
-use crate::ops::{AddParam, Concat, Embedding, MeanOver, Permute, ScaleBy, Select};
+use crate::ops::{Add, AddParam, Concat, Embedding, MeanOver, Outer, Permute, Reshape, ScaleBy, Select};
 
 fn batched(dims: &[usize]) -> Inputs {
     vec![(Shape::batched(dims), Sample::Normal)]
@@ -132,6 +132,14 @@ proptest! {
         let want: Vec<f64> = x[0].iter().enumerate().map(|(i, v)| v + x[1][i % x[1].len()]).collect();
         prop_assert_eq!(eval::<f64>(&op, batch, &x, want.len()).0, want);
 
+        // A table with more rows than a sample reads.
+        let table: Vec<usize> = dims.iter().enumerate().map(|(i, d)| d + if i == 0 { skip } else { 0 }).collect();
+        sound(&op, &op, &with(&dims, &table), batch, seed);
+        let x = random(&with(&dims, &table), batch, seed);
+        let size = dims.iter().product::<usize>();
+        let want: Vec<f64> = x[0].iter().enumerate().map(|(i, v)| v + x[1][i % size]).collect();
+        prop_assert_eq!(eval::<f64>(&op, batch, &x, want.len()).0, want);
+
         let scalar: &[usize] = if skip == 0 { &[] } else { &[1] };
         let op = Product(ScaleBy);
         sound(&op, &op, &with(&dims, scalar), batch, seed);
@@ -197,8 +205,49 @@ fn shapes_that_do_not_meet_are_refused() {
     refused(&Concat::new(2, &pair), &both, "no axis 2");
     refused(&Concat::new(0, &pair[..1]), &both, "made for");
     refused(&Linear(AddParam), &with(&[2, 3], &[2]), "last ones");
+    refused(&Linear(AddParam), &with(&[2, 3], &[1, 3]), "last ones");
+    refused(&Linear(AddParam), &with(&[2, 3], &[2, 4]), "last ones");
     refused(&Product(ScaleBy), &with(&[2, 3], &[2]), "one value");
     refused(&Embedding { vocabulary: 4, features: 3 }, &with(&[2], &[3, 3]), "(4, 3)");
+}
+
+#[test]
+fn sizes_that_no_memory_holds_are_refused_before_they_wrap() {
+    let large = |graph: Result<_, crate::GraphError>, node: &str, what: &str| {
+        let error = graph.unwrap_err();
+        assert!(matches!(&error, crate::GraphError::TooLarge { node: n, .. } if n == node), "{error}");
+        assert!(error.to_string().contains(what), "{error}");
+    };
+    let fresh = || {
+        let mut graph = crate::Graph::<f64>::new();
+        let x = graph.input("x", &[64]);
+        (graph, x)
+    };
+    // 2⁶⁴ values wrap to 0, 2⁶⁴ + 64 to 64.
+    let (mut graph, x) = fresh();
+    let wide = graph.param("w", &[1 << 32, 1 << 32]);
+    large(graph.op("y", Linear(Add), &[wide, wide]), "w", "(4294967296, 4294967296)");
+    let odd = [3, usize::MAX / 3 * 2 + 22];
+    assert_eq!(odd[0].wrapping_mul(odd[1]), 64);
+    assert!(graph.op("r", Linear(Reshape(vec![1 << 32, 1 << 32, 64])), &[x]).is_err());
+    assert!(graph.op("r", Linear(Reshape(odd.to_vec())), &[x]).is_err());
+    assert_eq!(crate::volume(&[1 << 40, 1 << 40, 0]), 0);
+    // Each parameter is possible, all of them are not.
+    let (mut graph, _) = fresh();
+    let half: Vec<_> = (0..3).map(|i| graph.param(&format!("p{i}"), &[1 << 39])).collect();
+    assert!(graph.op("ok", Linear(Add), &half[..2]).is_ok());
+    large(graph.op("y", Linear(Add), &half), "p2", "parameters up to");
+    // The result, or only what the derivatives need: a table of 2²² × 2²² for each of 4 heads.
+    let (mut graph, x) = fresh();
+    let column = graph.op("c", Linear(Reshape(vec![64, 1])), &[x]).unwrap();
+    let long: Vec<_> = (0..8).map(|_| column).collect();
+    let shapes: Vec<_> = long.iter().map(|&i| graph.shape(i).clone()).collect();
+    assert!(graph.op("j", Concat::new(1, &shapes), &long).is_ok());
+    let q = graph.input("q", &[1 << 22, 4]);
+    let op = crate::ops::Attention { tokens: 1 << 22, features: 4, heads: 4, causal: false };
+    large(graph.op("a", op, &[q, q, q]), "a", "what its derivatives need");
+    let (u, v) = (graph.input("u", &[1 << 21]), graph.input("v", &[1 << 21]));
+    large(graph.op("o", Product(Outer { a: 1 << 21, b: 1 << 21 }), &[u, v]), "o", "its result");
 }
 
 /// An embedding whose pull-back keeps only the last of several equal indices.

@@ -13,6 +13,8 @@ use crate::op::{Lanes, Slot};
 
 /// Taps of a window that is served; larger ones go through patches.
 const TAPS: usize = 128;
+/// Values of a padded plane that are not worth a thought; a larger one must not be zeros for the most part.
+const MOST_ZEROS: usize = 1 << 16;
 /// Images and cotangents are taken together until they fill this many bytes: most of a second-level cache.
 const PACK_BYTES: usize = 3 << 18;
 
@@ -48,6 +50,9 @@ impl Correlation {
         // A row of zeros at the end of each phase, as the first of the next one need not be zero.
         let rows = (s.from[0] + 2 * w.padding[0]).div_ceil(sy) + usize::from(sy * sx > 1);
         let (phase, plane) = (rows * pitch, rows * pitch * sy * sx);
+        if plane > MOST_ZEROS.max(8 * s.from[0] * s.from[1]) {
+            return None;
+        }
         let mut taps = [0; TAPS];
         for (t, tap) in taps[..w.taps()].iter_mut().enumerate() {
             let (y, x) = (t / w.kernel[1] * w.dilation[0], t % w.kernel[1] * w.dilation[1]);

@@ -10,6 +10,7 @@ use crate::check::{check_op, draw};
 use crate::family::Linear;
 use crate::op::{Cx, Lanes, Op, Primal, Shape, Slot};
 use crate::ops::{AvgPool2d, Conv2d, MaxPool2d, Sample};
+use crate::tests::config;
 use eigenlens_linalg::{Real, Write};
 
 /// Position read by a tap, if it is inside.
@@ -153,7 +154,7 @@ fn batches(few: usize) -> impl Strategy<Value = usize> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(config(96))]
 
     #[test]
     fn convolutions_are_their_plain_loops_in_both_precisions(l in layers(), batch in batches(4), seed in 0..1000u64) {
@@ -254,6 +255,51 @@ fn max_pool_takes_the_first_of_equals_and_lets_nan_through() {
 }
 
 #[test]
+fn windows_that_miss_the_image_are_those_of_the_plain_search() {
+    let mut missing = 0;
+    for at in 0..6 * 3 * 6 * 9 * 6 {
+        let [kernel, stride, padding, dilation, extent] =
+            [at % 6 + 1, at / 6 % 3 + 1, at / 18 % 6, at / 108 % 9 + 1, at / 972 + 1];
+        let window =
+            Window { kernel: [kernel, 1], stride: [stride, 1], padding: [padding, 0], dilation: [dilation, 1] };
+        let Ok(output) = window.output([extent, 2]) else { continue };
+        let sees = |o: usize| (0..kernel).any(|t| read(&window, 0, o, t, extent).is_some());
+        let plain = !(0..output[0]).all(sees);
+        assert_eq!(window.misses([extent, 2], output), plain, "{window:?} on {extent}");
+        missing += usize::from(plain);
+        let useful = window.useful(0, extent, output[0]);
+        let reads = |t: usize| (0..output[0]).any(|o| read(&window, 0, o, t, extent).is_some());
+        assert!((0..kernel).all(|t| !reads(t) || useful.contains(&t)), "{window:?} on {extent}: {useful:?}");
+    }
+    assert!(missing > 100, "only {missing} windows miss");
+}
+
+#[test]
+fn windows_far_larger_than_the_image_cost_what_they_see() {
+    // 10¹² taps, of which 4 × 4 read something; every output sees the whole image.
+    let (kernel, extent) = (1 << 20, 2);
+    let window = Window::square(kernel).padding(kernel / 2);
+    let dims = [1, extent, extent];
+    let inputs = [(Shape::batched(&dims), Sample::Normal)];
+    let x = points(&inputs, 2, 3);
+    let op = Linear(AvgPool2d::new(dims, window));
+    let out = Op::<f64>::output_shape(&op, &[inputs[0].0.clone()]).unwrap();
+    let sums: Vec<f64> = x[0].chunks_exact(4).map(|x| x.iter().sum::<f64>() / (kernel * kernel) as f64).collect();
+    let y = eval::<f64>(&op, &x, 2, out.len(2));
+    assert!(
+        y.chunks_exact(out.size())
+            .zip(&sums)
+            .all(|(y, s)| y.iter().all(|y| (y - s).abs() <= 4.0 * f64::EPSILON * s.abs() + 1e-25))
+    );
+    // A convolution with a wide border and few outputs does not write the border out.
+    let wide = Window { stride: [1 << 20; 2], ..Window::square(3).padding(1 << 20) };
+    let l = Layer { input: [1, 3, 3], outputs: 2, window: wide, groups: 1, bias: true };
+    let x = points(&l.inputs(), 2, 5);
+    let want = l.naive(&x, 2);
+    close(&eval::<f64>(&l.op(), &x, 2, want.len()), &want, 1e-13);
+}
+
+#[test]
 fn shapes_that_do_not_meet_say_both() {
     let refuse = |op: &dyn Op<f64>, shapes: &[Shape]| op.output_shape(shapes).unwrap_err();
     let x = Shape::batched(&[4, 5, 5]);
@@ -279,6 +325,21 @@ fn shapes_that_do_not_meet_say_both() {
         assert!(refuse(&MaxPool2d::new([4, 5, 5], window), std::slice::from_ref(&x)).contains("must not be zero"));
     }
     let text = refuse(&MaxPool2d::new([4, 5, 5], Window::square(1).padding(1)), std::slice::from_ref(&x));
+    assert!(text.contains("padding 1×1 must be at most half of what the window spans, 1×1"), "{text}");
+    // Two taps so far apart that one stands before the image and the other behind it.
+    let apart = Window { kernel: [2, 1], padding: [2, 0], dilation: [7, 1], stride: [1, 1] };
+    let text = refuse(&MaxPool2d::new([4, 5, 5], apart), std::slice::from_ref(&x));
     assert!(text.contains("nothing but padding"), "{text}");
+    for odd in [
+        Window::square(3).padding(usize::MAX / 2),
+        Window::square(3).stride(usize::MAX),
+        Window::square(3).dilation(usize::MAX / 2 + 1),
+        Window::square(usize::MAX),
+    ] {
+        for op in [&Conv2d::new([4, 5, 5], 6, odd) as &dyn Op<f64>, &MaxPool2d::new([4, 5, 5], odd)] {
+            let text = refuse(op, &[x.clone(), Shape::fixed(&[6, 4, 3, 3])][..1 + usize::from(op.name() == "conv2d")]);
+            assert!(text.contains("at most 1048576 is possible"), "{text}");
+        }
+    }
     assert!(refuse(&Conv2d::new([0, 5, 5], 6, Window::square(3)), &[]).contains("got 0 inputs"));
 }
