@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::Report;
-use super::taylor::{difference_bound, difference_error};
+use super::taylor::difference_error;
 use crate::op::{Cotangent, Cx, Lanes, MAX_INPUTS, Op, Primal, Shape, Slot};
 use crate::ops::Sample;
 use crate::pieces::{Applied, Cuts};
@@ -174,7 +174,7 @@ pub fn check_op(name: &str, op: &dyn Op<f64>, inputs: &[(Shape, Sample)], batch:
     let dy = probe.jvp(&at, 1, &dx);
     let scale = magnitude(&dy).max(magnitude(&at.y));
     let (error, ladder) = difference_error(scale, &dy, |t| probe.at(probe.moved(t, &dx), Vec::new()).y);
-    report.at_most("jvp = differences of eval", name, error, difference_bound(), detail(ladder.describe()));
+    report.at_most("jvp = differences of eval", name, error, ladder.bound(), detail(ladder.describe()));
 
     let gx = probe.vjp(&at, 1, &gy, &able, f64::NAN, Write::Set);
     let v_able: Vectors = v.iter().zip(&able).map(|(v, &d)| if d { v.clone() } else { Vec::new() }).collect();
@@ -190,7 +190,7 @@ pub fn check_op(name: &str, op: &dyn Op<f64>, inputs: &[(Shape, Sample)], batch:
     };
     let scale = magnitude(&flat(&both)).max(magnitude(&flat(&gx)));
     let (error, ladder) = difference_error(scale, &flat(&both), moved_vjp);
-    report.at_most("vjp_jvp = differences of vjp", name, error, difference_bound(), detail(ladder.describe()));
+    report.at_most("vjp_jvp = differences of vjp", name, error, ladder.bound(), detail(ladder.describe()));
 
     let bend_v = probe.vjp_jvp(&at, 1, &dx, None, &able, f64::NAN, Write::Set);
     let bend_u = probe.vjp_jvp(&at, 1, &some(&u, &able), None, &able, f64::NAN, Write::Set);

@@ -40,42 +40,55 @@ pub fn slope(h0: f64, steps: usize, floor: f64, remainder: impl Fn(f64) -> f64) 
 
 /// Errors of differences at h = 1/8, 1/16, …
 #[derive(Clone, Debug)]
-pub(super) struct Ladder(Vec<f64>);
+pub(super) struct Ladder {
+    errors: Vec<f64>,
+    /// The least change from one step to the next, in the same unit.
+    change: f64,
+}
+
+/// What differences can say at most about a function that bends so sharply that no step suits it.
+const MOST: f64 = 1e-7;
 
 impl Ladder {
     /// The errors as text.
     pub(super) fn describe(&self) -> String {
-        let list: Vec<String> = self.0.iter().map(|e| format!("{e:.1e}")).collect();
+        let list: Vec<String> = self.errors.iter().map(|e| format!("{e:.1e}")).collect();
         format!("errors [{}]", list.join(" "))
+    }
+
+    /// What the error of a right derivative stays below: 1,000 ε^{4/5}, or what the differences themselves are known to, by
+    /// how much they change from one step to the next. They don't know the derivative, so a wrong one gains nothing by it.
+    pub(super) fn bound(&self) -> f64 {
+        difference_bound().max((8.0 * self.change).min(MOST))
     }
 }
 
 /// The best agreement of fourth-order central differences of `g` with `derivative`, relative to `scale`.
 ///
 /// D(h) = [8 (g(h) − g(−h)) − (g(2h) − g(−2h))] / 12h has truncation error O(h⁴) and rounding error O(ε/h); at the best
-/// h both are about ε^{4/5} (Fornberg 1988). The ladder goes on to h = 2⁻¹⁷, so that a piecewise smooth g with many kinks
+/// h both are about ε^{4/5} (Fornberg 1988); [`Ladder::bound`] says what a right derivative stays below. The ladder goes on to h = 2⁻¹⁷, so that a piecewise smooth g with many kinks
 /// nearby has some h below the nearest. Returns the error at the best h and the ladder of errors.
 pub(super) fn difference_error(scale: f64, derivative: &[f64], g: impl Fn(f64) -> Vec<f64>) -> (f64, Ladder) {
-    let errors: Vec<f64> = (3..18)
+    // f64::max would drop a NaN.
+    let largest = |v: &mut dyn Iterator<Item = f64>| v.fold(0.0, |a: f64, b| if b.is_nan() || b > a { b } else { a });
+    let differences: Vec<Vec<f64>> = (3..18)
         .map(|j| {
             let h = 0.5f64.powi(j);
             let (p1, m1, p2, m2) = (g(h), g(-h), g(2.0 * h), g(-2.0 * h));
-            derivative
-                .iter()
-                .enumerate()
-                .map(|(i, d)| ((8.0 * (p1[i] - m1[i]) - (p2[i] - m2[i])) / (12.0 * h) - d).abs())
-                // f64::max would drop a NaN.
-                .fold(0.0, |a: f64, b| if b.is_nan() || b > a { b } else { a })
-                / scale
+            let at = |i: usize| (8.0 * (p1[i] - m1[i]) - (p2[i] - m2[i])) / (12.0 * h);
+            (0..derivative.len()).map(at).collect()
         })
         .collect();
-    let best = errors.iter().copied().fold(f64::INFINITY, f64::min);
-    (if errors.iter().all(|e| e.is_nan()) { f64::NAN } else { best }, Ladder(errors))
+    let apart = |a: &[f64], b: &[f64]| largest(&mut a.iter().zip(b).map(|(a, b)| (a - b).abs())) / scale;
+    let errors: Vec<f64> = differences.iter().map(|d| apart(d, derivative)).collect();
+    let least = |list: &mut dyn Iterator<Item = f64>| list.fold(f64::INFINITY, f64::min);
+    let change = least(&mut differences.windows(2).map(|w| apart(&w[0], &w[1])));
+    let best = if errors.iter().all(|e| e.is_nan()) { f64::NAN } else { least(&mut errors.iter().copied()) };
+    (best, Ladder { errors, change })
 }
 
-/// What [`difference_error`] of a right derivative stays below: 1,000 ε^{4/5}, the constant covering the fifth derivatives
-/// of functions of order one.
-pub(super) fn difference_bound() -> f64 {
+/// 1,000 ε^{4/5}: the constant covers the fifth derivatives of functions of order one.
+fn difference_bound() -> f64 {
     1e3 * f64::EPSILON.powf(0.8)
 }
 
@@ -102,8 +115,20 @@ mod tests {
 
     #[test]
     fn differences_of_sine_reach_the_bound() {
-        let (error, _) = difference_error(1.0, &[0.3f64.cos()], |h| vec![(0.3 + h).sin()]);
-        assert!(error < difference_bound(), "{error:e}");
+        let (error, ladder) = difference_error(1.0, &[0.3f64.cos()], |h| vec![(0.3 + h).sin()]);
+        assert!(error < difference_bound() && ladder.bound() == difference_bound(), "{error:e} {}", ladder.bound());
+    }
+
+    #[test]
+    fn a_sharp_bend_widens_the_bound_and_hides_no_wrong_slope() {
+        // A bend of width w beside a large number: the steps that it asks for lose too many digits.
+        let (w, x) = (1e-3f64, 6e-4f64);
+        let right = 1.0 / (x / w).cosh().powi(2);
+        let of = |slope: f64| difference_error(right, &[slope], |h| vec![w * ((x + h) / w).tanh() + 30.0]);
+        let (error, ladder) = of(right);
+        assert!(error > difference_bound() && error <= ladder.bound(), "{error:e} and {:e}", ladder.bound());
+        let (error, ladder) = of(right * (1.0 + 1e-5));
+        assert!(error > ladder.bound(), "{error:e} and {:e}", ladder.bound());
     }
 
     #[test]

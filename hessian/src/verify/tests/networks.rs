@@ -231,3 +231,25 @@ fn causal_attention_with_an_embedding_and_tied_weights_passes() {
         assert_eq!(straight(&model), ["head"]);
     }
 }
+
+#[test]
+fn norms_that_leave_nothing_or_little_pass() {
+    // A norm of single values is zero whatever stands below it, and one of two values nearly a sign.
+    let norm = |kind| LayerSpec::new("norm", kind);
+    let single = vec![linear("in", 1), norm(LayerKind::LayerNorm { eps: 1e-5 }), linear("head", 3)];
+    let groups = norm(LayerKind::GroupNorm { groups: 4, eps: 1e-5 });
+    let window = Window::square(1);
+    let pointwise = LayerSpec::new("conv", LayerKind::Conv2d { channels: 4, window, groups: 1, bias: true });
+    let instance = vec![pointwise, groups, plain(LayerKind::Flatten), linear("head", 3)];
+    let two = vec![linear("in", 2), norm(LayerKind::LayerNorm { eps: 1e-5 }), linear("head", 3)];
+    for (name, input, layers) in [("single", &[4][..], single), ("instance", &[4, 1, 1], instance), ("two", &[4], two)]
+    {
+        let model = built(input, layers, Loss::CrossEntropy);
+        for seed in 0..6 {
+            let data = samples(60, 4, 3, Loss::CrossEntropy);
+            let report = verify(&model, &model.init(seed), &data, &VerifyOptions { seed, ..VerifyOptions::default() });
+            let failures: Vec<String> = report.unwrap().failures().map(ToString::to_string).collect();
+            assert!(failures.is_empty(), "{name} {seed}:\n{}", failures.join("\n"));
+        }
+    }
+}
