@@ -3,7 +3,6 @@
 
 use eigenlens_linalg::dense::DenseError;
 use eigenlens_linalg::eigs::{self, Eigs, End, eigs};
-use eigenlens_linalg::probes::Distribution;
 use eigenlens_linalg::{LinearOperator, Real, Stop};
 use eigenlens_nets::objective::Kind;
 use eigenlens_nets::{Model, Objective, Part};
@@ -12,6 +11,7 @@ use crate::block::{BlockError, BlockOptions, BlockReport, Route, analyze_block};
 use crate::coupling::{Coupling, CouplingOptions, coupling};
 use crate::gram::{self, Factors, GramError};
 use crate::kronecker::{Estimate, Tile, assemble_tile};
+use crate::noise;
 use crate::operator::{Block, vanishes};
 use crate::slq::SlqError;
 use crate::spectrum::{Repeated, Spectrum};
@@ -83,7 +83,8 @@ fn route(p: usize, estimate: &Estimate, gram: Option<&gram::Estimate>, options: 
     }
 }
 
-/// The block of one part of θ; [`Route::Zero`] where it vanishes by structure, and exactly zero where nothing but rounding noise is left of it.
+/// The block of one part of θ; [`Route::Zero`] where it vanishes by structure, and exactly zero where nothing but rounding is
+/// left of it.
 ///
 /// # Errors
 /// NaN or infinity in the block, or an operator that is not symmetric; the error names the part.
@@ -128,6 +129,28 @@ fn spectrum_of<T: Real>(
         return Ok(BlockReport::of_spectrum(&part.name, route, zeros, &options.metrics));
     }
     let own = Block::part(objective, part, kind);
+    let found = by_route(objective, part, &own, kind, options, route);
+    let zero = match &found {
+        Err(
+            BlockError::Dense { source: DenseError::NotSymmetric { .. }, .. }
+            | BlockError::Slq { source: SlqError::NotSymmetric { .. }, .. }
+            | BlockError::Iteration { stop: Stop::NotSymmetric, .. },
+        ) => noise::beside_the_whole(objective, &own, part, kind),
+        Err(_) => false,
+        Ok(report) => noise::is_rounding(objective, part, kind, report.spectrum.magnitude()),
+    };
+    if zero { analyze_block(&part.name, &Zero(part.len()), None, options) } else { found }
+}
+
+/// The block as its route gives it.
+fn by_route<T: Real>(
+    objective: &Objective<'_, T>,
+    part: &Part,
+    own: &Block<'_, '_, T>,
+    kind: Kind,
+    options: &BlockOptions,
+    route: Route,
+) -> Result<BlockReport, BlockError> {
     let tile = Tile::of(objective.model(), part);
     if let (Route::Gram, Some(tile)) = (route, &tile)
         && let Some(report) = by_gram(objective, part, tile, kind, options)?
@@ -136,14 +159,7 @@ fn spectrum_of<T: Real>(
     }
     let tile = tile.filter(|_| route == Route::DenseKronecker);
     let dense = tile.map(|tile| assemble_tile(objective, &tile, kind));
-    match analyze_block(&part.name, &own, dense, options) {
-        Err(
-            BlockError::Dense { source: DenseError::NotSymmetric { .. }, .. }
-            | BlockError::Slq { source: SlqError::NotSymmetric { .. }, .. }
-            | BlockError::Iteration { stop: Stop::NotSymmetric, .. },
-        ) if is_noise(objective, &own, part, kind) => analyze_block(&part.name, &Zero(part.len()), None, options),
-        found => found,
-    }
+    analyze_block(&part.name, own, dense, options)
 }
 
 /// The spectrum by the Gram route; `None` where columns of both signs cancel so much that its error bound exceeds what counts
@@ -165,21 +181,6 @@ fn by_gram<T: Real>(
         Err(GramError::Dense(source)) => Err(BlockError::Dense { block: part.name.clone(), source }),
         Err(GramError::Penalty(_)) => Ok(None),
     }
-}
-
-/// Rounding errors of a product, as multiples of ε times the largest entry: of sums over many samples.
-pub(crate) const NOISE: f64 = 1000.0;
-
-/// Whether a block is but the rounding of one that vanishes, as that of the bias of the keys of an attention does: small
-/// beside the whole matrix, in a product with random signs.
-fn is_noise<T: Real>(objective: &Objective<'_, T>, own: &Block<'_, '_, T>, part: &Part, kind: Kind) -> bool {
-    let mut z = vec![0.0; objective.model().len()];
-    Distribution::Rademacher.fill(0, 0, &mut z);
-    let largest = |y: &[f64]| y.iter().fold(0.0, |m: f64, y| m.max(y.abs()));
-    let (mut whole, mut here) = (vec![0.0; z.len()], vec![0.0; part.len()]);
-    Block::full(objective, kind).multiply(1, &z, &mut whole);
-    own.multiply(1, &z[..part.len()], &mut here);
-    largest(&here) <= NOISE * T::EPSILON.to_f64() * largest(&whole)
 }
 
 /// The zero matrix.

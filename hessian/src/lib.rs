@@ -24,10 +24,12 @@
 //! | [`heterogeneity`](mod@heterogeneity) | distances between the spectra of blocks |
 //! | [`slq`], [`hutchinson`], [`estimate`] | stochastic estimates with standard errors |
 //! | [`estimators`], [`student`] | traces and diagonals beyond Hutchinson's; intervals from few samples |
+//! | `noise` | blocks of which nothing but rounding is left |
 //! | [`verify`](mod@verify) | the user's own network, checked at run time |
 //!
 //! Only `curvature`, `operator`, `fisher`, `kronecker`, `gram`, `coupling`, `geometry`, `layerwise`, `local`, `wanted`,
-//! `approximations`, `activation_bend`, `weights_spectrum`, `class_structure`, `sharpness`, `per_sample`, `monitor` and `verify` know what a network is.
+//! `approximations`, `activation_bend`, `weights_spectrum`, `class_structure`, `sharpness`, `per_sample`, `monitor`, `noise` and
+//! `verify` know what a network is.
 
 pub mod activation_bend;
 pub mod approximations;
@@ -49,6 +51,7 @@ pub mod layerwise;
 pub mod local;
 pub mod metrics;
 pub mod monitor;
+mod noise;
 pub mod operator;
 pub mod overlap;
 pub mod per_sample;

@@ -17,6 +17,7 @@ use crate::gram::{Factors, GramError};
 use crate::hutchinson::{HutchinsonOptions, hutchinson};
 use crate::kronecker::{Tile, assemble_tile};
 use crate::layerwise::{Choice, block, choose};
+use crate::noise;
 use crate::operator::Block;
 use crate::spectrum::Spectrum;
 
@@ -139,6 +140,11 @@ fn sums<T: Real>(
     if !(trace.mean.is_finite() && square.mean.is_finite()) {
         return Err(BlockError::Iteration { block: name, stage: "trace", stop: Stop::NonFinite });
     }
+    let largest = square.mean.max(0.0).sqrt();
+    let (trace, square) = match noise::is_rounding(objective, part, kind, largest) {
+        true => (exact(0.0), exact(0.0)),
+        false => (trace, square),
+    };
     let quantity =
         |name, e: Estimate| Quantity { name, value: e.mean, uncertainty: (e.samples > 0).then(|| e.uncertainty()) };
     let norm = square.mean.max(0.0).sqrt();

@@ -9,7 +9,7 @@ use eigenlens_nets::{Objective, Part};
 
 use crate::estimators::EstimatorError;
 use crate::estimators::norm::{NormInterval, NormOptions, spectral_norm};
-use crate::layerwise::NOISE;
+use crate::noise::NOISE;
 use crate::operator::Block;
 
 /// H − blockdiag(H_11, …, H_LL): the matrix with the diagonal blocks of the parts taken out.

@@ -149,3 +149,11 @@ fn the_data_error_of_a_trace_covers_other_samples() {
     // The spread of 60 numbers is itself known to about 1/√120 = 9 %.
     assert!((said / spread - 1.0).abs() < 0.3, "said {said}, found {spread}");
 }
+
+#[test]
+fn without_vectors_there_are_no_quotients() {
+    let Case { model, samples, .. } = cases().swap_remove(0);
+    let objective = linearized(&model, &samples);
+    let found = sample_quotients(&objective, &model.layer_blocks()[0], Kind::Hessian, &[]).unwrap();
+    assert!(found.rows.is_empty() && found.penalty.is_empty());
+}
