@@ -5,6 +5,18 @@ use eigenlens_nets::init::Init;
 use eigenlens_nets::objective::{Cut, Reduction};
 use eigenlens_nets::spec::{LayerKind, LayerSpec, Penalty, Scope, Window};
 use eigenlens_nets::{Activation, Loss, Model, ModelSpec, Objective, Samples};
+use proptest::prelude::ProptestConfig;
+use proptest::test_runner::{FileFailurePersistence, RngSeed};
+
+/// The same random cases each time; a failure prints the shrunken one.
+pub(crate) fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        rng_seed: RngSeed::Fixed(582_077_913),
+        failure_persistence: Some(Box::new(FileFailurePersistence::Off)),
+        ..ProptestConfig::default()
+    }
+}
 
 /// A network with data.
 pub struct Case {

@@ -37,6 +37,8 @@ pub mod scratch;
 pub mod shifted;
 pub mod simd;
 pub mod stop;
+#[cfg(test)]
+mod testing;
 pub mod tridiagonal;
 pub mod two_stage;
 

@@ -25,6 +25,8 @@ pub mod schedule;
 pub mod snapshot;
 pub mod spec;
 pub mod stopping;
+#[cfg(test)]
+mod testing;
 pub mod train;
 pub mod zoo;
 

@@ -2,6 +2,8 @@
 
 use super::*;
 use proptest::prelude::*;
+
+use crate::testing::config;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -170,6 +172,10 @@ fn check_names_missing_unexpected_and_both_shapes() {
     assert!(shot.values("fc1.bias", &[3]).unwrap_err().to_string().contains("shape [2]"));
     assert!(shot.values("fc9", &[3]).is_err());
     assert_eq!(shot.values("fc1.bias", &[2]).unwrap(), [0.1, -1e300]);
+    // A single number with an axis, as PyTorch's `torch.ones(1)` is, is one without.
+    let one = Snapshot { tensors: vec![tensor("s", &[1], TensorData::F64(vec![0.5]))], metadata: BTreeMap::new() };
+    assert_eq!(one.values("s", &[]).unwrap(), [0.5]);
+    assert!(shot.values("scale", &[1]).is_err());
 }
 
 #[test]
@@ -229,7 +235,7 @@ fn read_of_a_missing_file_or_directory_is_an_error() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(config(256))]
     #[test]
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = parse("a", &bytes);

@@ -136,6 +136,8 @@ mod tests {
     use eigenlens_linalg::operator::DenseOperator;
     use proptest::prelude::*;
 
+    use crate::testing::config;
+
     use super::*;
     use crate::slq::tests::rotated;
 
@@ -144,6 +146,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(config(256))]
+
         /// 10⁻⁴ of failure for some 4,000 draws would be seen in a third of all runs if the theorem were sharp; it is not.
         #[test]
         fn the_norm_is_between_the_ends_for_every_number_of_steps(

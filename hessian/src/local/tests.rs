@@ -9,6 +9,8 @@ use eigenlens_nets::zoo::{Family, Norm, Options, Task};
 use eigenlens_nets::{Loss, ModelSpec, Samples};
 use proptest::prelude::*;
 
+use crate::testing::config;
+
 use super::*;
 use crate::block::Route;
 use crate::kronecker::{Tile, assemble_tile};
@@ -34,7 +36,7 @@ fn worst(a: &[f64], b: &[f64]) -> (f64, f64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(config(12))]
 
     /// Of every activation and φ at any size: the block that is assembled from M_n in closed form and the one made of products.
     #[test]

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use eigenlens_linalg::Stop;
 use proptest::prelude::*;
 
+use crate::testing::config;
+
 use super::*;
 use crate::spectrum::Probe;
 
@@ -544,7 +546,7 @@ fn spectra() -> impl Strategy<Value = Vec<f64>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(config(200))]
 
     #[test]
     fn ranks_are_ordered_and_shares_lie_in_the_unit_interval(l in spectra()) {

@@ -5,6 +5,8 @@ use crate::lanczos::testing::Prescribed;
 use crate::probes::Distribution;
 use proptest::prelude::*;
 
+use crate::testing::config;
+
 const EPS: f64 = f64::EPSILON;
 
 fn random(n: usize, seed: u64) -> Vec<f64> {
@@ -171,6 +173,8 @@ fn a_wrong_number_of_entries_is_refused() {
 }
 
 proptest! {
+    #![proptest_config(config(256))]
+
     /// Any spectrum comes back from Q diag(λ) Qᵀ; trace and Frobenius norm agree.
     #[test]
     fn random_spectra_come_back(spectrum in prop::collection::vec(-4.0f64..4.0, 1..50), seed in 0u64..100) {

@@ -5,6 +5,8 @@ use crate::lanczos::testing::*;
 use crate::probes::Distribution;
 use proptest::prelude::*;
 
+use crate::testing::config;
+
 const EPS: f64 = f64::EPSILON;
 
 /// k pairs at an end without the dense way out, so that Krylov runs at any n.
@@ -433,7 +435,7 @@ fn asking_for_nothing_is_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(config(64))]
     /// Any spectrum, with repetitions (values are drawn from a few dozen), any k, end and basis.
     #[test]
     fn random_spectra(

@@ -6,6 +6,8 @@ use crate::operator::DenseOperator;
 use crate::probes::Distribution;
 use proptest::prelude::*;
 
+use crate::testing::config;
+
 const EPS: f64 = f64::EPSILON;
 
 fn start(n: usize, i: u64) -> Vec<f64> {
@@ -310,6 +312,8 @@ fn an_ended_run_takes_no_products() {
 }
 
 proptest! {
+    #![proptest_config(config(256))]
+
     /// Any spectrum: extreme Ritz values lie within it, and n steps reproduce the moments of the start's measure.
     #[test]
     fn ritz_values_interlace_with_the_spectrum(

@@ -7,6 +7,8 @@ use crate::operator::{DenseOperator, LinearOperator};
 use crate::probes::Distribution;
 use proptest::prelude::*;
 
+use crate::testing::config;
+
 /// The exact integral for a diagonal operator: Σ c_i² f(d_i) / Σ c_i².
 fn exact(d: &[f64], c: &[f64], f: impl Fn(f64) -> f64) -> f64 {
     let mass: f64 = c.iter().map(|c| c * c).sum();
@@ -172,6 +174,8 @@ fn a_rule_gives_its_matrix_back() {
 }
 
 proptest! {
+    #![proptest_config(config(256))]
+
     /// The distribution function of the measure lies within the bounds at every point; the mass is 1, no weight negative.
     #[test]
     fn distribution_bounds_enclose(

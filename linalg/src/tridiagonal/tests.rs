@@ -3,6 +3,8 @@
 use super::*;
 use proptest::prelude::*;
 
+use crate::testing::config;
+
 const EPS: f64 = f64::EPSILON;
 
 /// max |T z − λ z| and max |ZᵀZ − I| over all pairs.
@@ -189,6 +191,8 @@ fn a_wrong_off_diagonal_is_refused() {
 }
 
 proptest! {
+    #![proptest_config(config(256))]
+
     /// Any matrix, entries over many orders of magnitude.
     #[test]
     fn random_matrices_satisfy_the_defining_identities(

@@ -5,6 +5,8 @@ use super::super::{Source, Targets, Task, builtin, load};
 use super::*;
 use proptest::prelude::*;
 
+use crate::testing::config;
+
 /// Reads a table in memory.
 fn read_as(text: impl AsRef<[u8]>, target: TargetSpec) -> Result<Dataset, DataError> {
     read("my", Input::memory("my.data.csv", text.as_ref().to_vec())?, None, &target, None)
@@ -215,7 +217,7 @@ fn what_is_exported_is_read_back_bit_for_bit() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(config(300))]
     #[test]
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = read_as(&bytes, TargetSpec::default());

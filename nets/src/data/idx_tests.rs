@@ -5,6 +5,8 @@ use super::super::{Source, TargetSpec, Targets, Task, load};
 use super::*;
 use proptest::prelude::*;
 
+use crate::testing::config;
+
 fn idx(kind: u8, shape: &[u32], data: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0, 0, kind, shape.len() as u8];
     shape.iter().for_each(|d| bytes.extend(d.to_be_bytes()));
@@ -109,7 +111,7 @@ fn lengths_that_lie_cost_neither_memory_nor_a_panic() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(config(300))]
     #[test]
     fn random_bytes_never_panic(kind in 7u8..16, rank in 0u8..6, tail in prop::collection::vec(any::<u8>(), 0..100)) {
         let _ = array(&tail);

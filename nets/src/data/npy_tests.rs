@@ -7,6 +7,8 @@ use super::*;
 use flate2::Crc;
 use flate2::{Compression, write::DeflateEncoder};
 use proptest::prelude::*;
+
+use crate::testing::config;
 use std::io::Write;
 
 const NUMPY: &[u8] = include_bytes!("fixtures/numpy.npz");
@@ -269,7 +271,7 @@ fn every_truncation_of_an_archive_is_an_error() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(config(300))]
     #[test]
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = array(&[b"\x93NUMPY\x01\x00".as_slice(), &bytes].concat());
@@ -283,7 +285,7 @@ proptest! {
 
 proptest! {
     // Archives are real files here, so there are fewer cases.
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(config(100))]
     #[test]
     fn random_archives_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = npz(&[&bytes[..], b"PK\x05\x06", &bytes].concat(), "x", "y", TargetSpec::default());

@@ -152,6 +152,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    use crate::testing::config;
+
     fn assert_partition(split: &Split, rows: usize) {
         let mut all: Vec<usize> = [&split.train[..], &split.validation, &split.test].concat();
         all.sort_unstable();
@@ -264,7 +266,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(config(64))]
         #[test]
         fn any_split_is_a_partition(n in 2usize..80, k in 2usize..5, v in 0.0..0.6, t in 0.0..0.6, seed: u64, fixed: bool) {
             let mut set = classes(n, 1, k);

@@ -3,6 +3,8 @@
 use eigenlens_linalg::probes::Distribution;
 use proptest::prelude::*;
 
+use crate::testing::config;
+
 use super::*;
 use crate::density::distribution;
 use crate::slq::tests::{outliers_and_bulk, rotated};
@@ -118,7 +120,7 @@ fn the_band_covers_as_often_as_it_says() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(config(64))]
     /// The bounds of one rule hold its own measure at any place, atoms and places at nodes included.
     #[test]
     fn bounds_hold_the_measure_of_the_probe(

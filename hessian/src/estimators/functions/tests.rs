@@ -5,6 +5,8 @@ use eigenlens_linalg::operator::DenseOperator;
 use eigenlens_linalg::tridiagonal::Tridiagonal;
 use proptest::prelude::*;
 
+use crate::testing::config;
+
 use super::*;
 use crate::slq::tests::rotated;
 
@@ -22,6 +24,8 @@ fn exact(l: &[f64], v: &[f64], f: SpectralFunction) -> f64 {
 }
 
 proptest! {
+    #![proptest_config(config(256))]
+
     /// Spectra with zeros (a semidefinite operator of deficient rank), any start, any number of steps.
     #[test]
     fn brackets_hold_the_exact_value_for_every_number_of_steps(
