@@ -9,7 +9,7 @@ use eigenlens_autodiff::ops;
 use eigenlens_linalg::{Par, Real};
 
 use crate::init::{Fan, Init};
-use crate::options::{OptionError, in_range, quoted};
+use crate::options::{OptionError, in_range, names, quoted};
 
 /// An activation function; formulas and sources stand in the op's file in `autodiff`.
 ///
@@ -63,15 +63,7 @@ const NAMED: [(&str, Activation); 12] = [
     ("identity", Activation::Identity),
 ];
 
-const NAMES: [&str; NAMED.len()] = {
-    let mut names = [""; NAMED.len()];
-    let mut i = 0;
-    while i < names.len() {
-        names[i] = NAMED[i].0;
-        i += 1;
-    }
-    names
-};
+const NAMES: [&str; NAMED.len()] = names(&NAMED);
 
 impl Activation {
     /// Every name, for listings and suggestions.

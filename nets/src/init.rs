@@ -6,12 +6,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use eigenlens_autodiff::volume;
 use eigenlens_linalg::{Par, Real, View, Write, gemm};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::options::{OptionError, in_range, quoted};
+use crate::options::{OptionError, in_range, names, quoted};
 
 /// The fan that a variance is divided by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,15 +134,7 @@ const NAMED: [(&str, Init); 15] = [
     ("zeros", Init::Zeros),
 ];
 
-const NAMES: [&str; NAMED.len()] = {
-    let mut names = [""; NAMED.len()];
-    let mut i = 0;
-    while i < names.len() {
-        names[i] = NAMED[i].0;
-        i += 1;
-    }
-    names
-};
+const NAMES: [&str; NAMED.len()] = names(&NAMED);
 
 /// Which numbers a tensor gets: the run's seed and the tensor's index in the flat parameter vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,8 +163,8 @@ impl Stream {
 #[track_caller]
 pub fn fans(shape: &[usize]) -> (usize, usize) {
     assert!(shape.len() >= 2, "a tensor of shape {shape:?} has no fans: they need the axes (out, in, …)");
-    let receptive: usize = shape[2..].iter().product();
-    (shape[1] * receptive, shape[0] * receptive)
+    let receptive = volume(&shape[2..]);
+    (shape[1].saturating_mul(receptive), shape[0].saturating_mul(receptive))
 }
 
 impl Init {

@@ -2,116 +2,22 @@
 
 use std::ops::Range;
 
-use eigenlens_autodiff::{Function, Graph, GraphError, NodeId};
+use eigenlens_autodiff::{Function, Graph, NodeId};
 use eigenlens_linalg::Real;
-use thiserror::Error;
 
 pub use self::cut::{CutBlock, Head};
+pub use self::error::ModelError;
 pub use self::functional::Functional;
 use crate::init::{Init, Stream};
 pub use crate::spec::{LayerKind, LayerSpec, Loss, ModelSpec, Penalty, Scope, Statistics, Weighting, Window};
 
 mod build;
 mod cut;
+mod error;
 mod functional;
+mod wiring;
 
 use build::Builder;
-
-/// Why a network can't be built.
-#[derive(Clone, Debug, Error, PartialEq)]
-pub enum ModelError {
-    /// A layer without inputs or outputs.
-    #[error("layer `{0}` has no inputs or no outputs; every width must be at least 1")]
-    Empty(String),
-    /// Two layers of the same name.
-    #[error("two layers are called `{0}`; give each its own name")]
-    DuplicateName(String),
-    /// A layer called as parts of another are.
-    #[error("the name `{layer}` is kept for a part of layer `{owner}`; give it another, without the dot")]
-    MadeName {
-        /// The layer.
-        layer: String,
-        /// The other.
-        owner: String,
-    },
-    /// A layer with parameters and without a name.
-    #[error("layer {place} ({kind}) has parameters and needs a name")]
-    Unnamed {
-        /// Its place in the list, from 0.
-        place: usize,
-        /// What it does.
-        kind: &'static str,
-    },
-    /// Nothing to train or analyse.
-    #[error("the network has no layer with parameters; add at least one")]
-    NoLayers,
-    /// Cross-entropy over a single class.
-    #[error("cross-entropy needs at least 2 outputs, the network has {0}; use the loss `bce` for one output")]
-    SingleClass(usize),
-    /// A penalty that is not a number ≥ 0.
-    #[error("the L2 penalty must be finite and not negative, is {0}")]
-    Penalty(f64),
-    /// An input that no layer is called.
-    #[error("layer `{layer}` reads `{input}`, and no layer is called that{}", nearest.as_ref().map_or(String::new(), |n| format!("; did you mean `{n}`?")))]
-    UnknownInput {
-        /// The reader.
-        layer: String,
-        /// What it reads.
-        input: String,
-        /// The nearest name.
-        nearest: Option<String>,
-    },
-    /// A layer that depends on itself.
-    #[error("the layers {} read each other in a cycle", .0.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(" → "))]
-    Cycle(Vec<String>),
-    /// An input that stands later in the list.
-    #[error("layer `{layer}` reads `{input}`, which stands after it; list a layer after those it reads")]
-    Later {
-        /// The reader.
-        layer: String,
-        /// What it reads.
-        input: String,
-    },
-    /// A layer whose result goes nowhere.
-    #[error("nobody reads layer `{0}`, and it is not the last; remove it or let a later layer read it")]
-    Unread(String),
-    /// A wrong number of inputs.
-    #[error("layer `{layer}` ({kind}) reads {has} layers, it takes {takes}")]
-    Count {
-        /// The layer.
-        layer: String,
-        /// What it does.
-        kind: &'static str,
-        /// How many it reads.
-        has: usize,
-        /// How many it takes.
-        takes: &'static str,
-    },
-    /// Parameters shared with a layer that has none, or others.
-    #[error("layer `{layer}` shares the parameters of `{with}`: {reason}")]
-    Shared {
-        /// The layer.
-        layer: String,
-        /// Whose parameters.
-        with: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A number outside its range.
-    #[error("layer `{layer}`: {reason}")]
-    Option {
-        /// The layer.
-        layer: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// Class weights or label smoothing for another loss.
-    #[error("label smoothing and class weights belong to cross-entropy, the loss is {0}; leave them out")]
-    Weighting(Loss),
-    /// Ops refused their inputs.
-    #[error(transparent)]
-    Graph(#[from] GraphError),
-}
 
 /// A parametrised layer of a built network: a block of the layer-wise Hessian.
 ///
@@ -138,7 +44,7 @@ pub struct Layer {
     pub outputs: usize,
     /// Whether there is a bias.
     pub bias: bool,
-    /// Multiply-adds of one pass for one sample, over all uses.
+    /// Multiply-adds of one pass for one sample, over all uses; `usize::MAX` where there are more.
     pub work: usize,
 }
 
@@ -422,120 +328,9 @@ impl<T: Real> Model<T> {
 
     /// Multiply-adds of one pass through all layers for one sample: Σ_ℓ in · out for linear layers.
     pub fn multiply_adds(&self) -> usize {
-        self.layers.iter().map(|l| l.work).sum()
+        self.layers.iter().fold(0, |sum: usize, l| sum.saturating_add(l.work))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Activation;
-
-    fn mlp() -> ModelSpec {
-        ModelSpec::mlp(&[3, 4, 2], Activation::Tanh, Init::XavierNormal { gain: 1.0 }, Loss::CrossEntropy)
-    }
-
-    #[test]
-    fn layers_lie_one_after_the_other_with_weight_before_bias() {
-        let model = Model::<f64>::new(&mlp()).unwrap();
-        let names: Vec<_> = model.tensors().iter().map(|t| (t.name.as_str(), t.range.clone())).collect();
-        assert_eq!(names, [("fc1.weight", 0..12), ("fc1.bias", 12..16), ("fc2.weight", 16..24), ("fc2.bias", 24..26)]);
-        assert_eq!(model.layers().iter().map(|l| l.range.clone()).collect::<Vec<_>>(), [0..16, 16..26]);
-        assert_eq!((model.len(), model.outputs(), model.multiply_adds()), (26, 2, 20));
-    }
-
-    #[test]
-    fn f32_and_f64_start_from_the_same_numbers() {
-        let (a, b) = (Model::<f64>::new(&mlp()).unwrap().init(7), Model::<f32>::new(&mlp()).unwrap().init(7));
-        assert!(a.iter().zip(&b).all(|(a, b)| *a as f32 == *b));
-        assert!(a.iter().any(|x| *x != 0.0));
-    }
-
-    #[test]
-    fn a_single_class_is_refused_with_the_remedy() {
-        let spec = ModelSpec::mlp(&[3, 1], Activation::Relu, Init::Pytorch, Loss::CrossEntropy);
-        let error = Model::<f64>::new(&spec).unwrap_err().to_string();
-        assert!(error.contains("use the loss `bce`"), "{error}");
-    }
-
-    #[test]
-    fn zero_widths_and_equal_names_are_refused() {
-        let spec = ModelSpec::mlp(&[3, 0, 2], Activation::Relu, Init::Pytorch, Loss::Mse);
-        assert_eq!(Model::<f64>::new(&spec).unwrap_err(), ModelError::Empty("fc1".into()));
-        let mut spec = mlp();
-        spec.layers[2].name = "fc1".into();
-        assert_eq!(Model::<f64>::new(&spec).unwrap_err(), ModelError::DuplicateName("fc1".into()));
-        spec.layers[2].name = "fc1.q".into();
-        let made = ModelError::MadeName { layer: "fc1.q".into(), owner: "fc1".into() };
-        assert_eq!(Model::<f64>::new(&spec).unwrap_err(), made);
-    }
-
-    #[test]
-    fn skip_connections_that_dont_fit_are_refused_by_name() {
-        let with = |layers: Vec<LayerSpec>| {
-            let spec = ModelSpec::new(&[3], layers, Loss::Mse);
-            Model::<f64>::new(&spec).map(|_| ()).unwrap_err().to_string()
-        };
-        let linear = |name: &str| LayerSpec::linear(name, 3, true, Init::Pytorch);
-        let add = |inputs: &[&str]| LayerSpec::new("sum", LayerKind::Add).reading(inputs);
-        let error = with(vec![linear("a"), add(&["a", "imput"])]);
-        assert!(error.contains("`sum` reads `imput`") && error.contains("did you mean `input`?"), "{error}");
-        let error = with(vec![linear("a").reading(&["b"]), linear("b").reading(&["a"])]);
-        assert!(error.contains("`a` → `b` → `a`"), "{error}");
-        let error = with(vec![linear("a").reading(&["b"]), linear("b").reading(&["input"]), add(&["a", "b"])]);
-        assert!(error.contains("stands after it"), "{error}");
-        let error = with(vec![linear("a"), linear("b").reading(&["input"])]);
-        assert!(error.contains("nobody reads layer `a`"), "{error}");
-        let error = with(vec![linear("a"), add(&["a"])]);
-        assert!(error.contains("it takes 2 or more"), "{error}");
-        let error = with(vec![linear("a"), LayerSpec::linear("b", 4, true, Init::Pytorch), add(&["a", "b"])]);
-        assert!(
-            error.contains("`sum`") && error.contains("`a` (batch, 3)") && error.contains("`b` (batch, 4)"),
-            "{error}"
-        );
-        // A mean over the only axis leaves none; no layer may take that for granted.
-        let statistics = Statistics::Running;
-        for kind in [
-            LayerKind::BatchNorm { eps: 1e-5, momentum: 0.1, statistics },
-            LayerKind::GroupNorm { groups: 1, eps: 1e-5 },
-            LayerKind::Conv2d { channels: 1, window: Window::square(1), groups: 1, bias: true },
-            LayerKind::LayerNorm { eps: 1e-5 },
-            LayerKind::Linear { units: 1, bias: true },
-            LayerKind::Flatten,
-        ] {
-            let name = kind.name();
-            let error =
-                with(vec![linear("a"), LayerSpec::new("mean", LayerKind::MeanTokens), LayerSpec::new("b", kind)]);
-            assert!(error.contains("`b`"), "{name}: {error}");
-        }
-        let error = with(vec![linear("a"), LayerSpec::new("b", LayerKind::Dropout { rate: 1.0 })]);
-        assert!(error.contains("dropout rate"), "{error}");
-    }
-
-    #[test]
-    fn shared_layers_have_one_block_that_is_not_dense() {
-        let linear = |name: &str| LayerSpec::linear(name, 3, true, Init::Pytorch);
-        let layers = vec![linear("a"), LayerSpec::activation(Activation::Tanh), linear("b").sharing("a"), linear("c")];
-        let mut spec = ModelSpec::new(&[3], layers, Loss::Mse);
-        let model = Model::<f64>::new(&spec).unwrap();
-        assert_eq!(
-            model.layers().iter().map(|l| (l.name.as_str(), l.dense)).collect::<Vec<_>>(),
-            [("a", false), ("c", true)]
-        );
-        assert_eq!((model.len(), model.multiply_adds()), (24, 27));
-        spec.layers[2] = LayerSpec::linear("b", 2, true, Init::Pytorch).sharing("a");
-        assert!(Model::<f64>::new(&spec).unwrap_err().to_string().contains("shares the parameters of `a`"));
-        spec.layers[2] = linear("b").sharing("z");
-        assert!(Model::<f64>::new(&spec).unwrap_err().to_string().contains("must be an earlier layer"));
-    }
-
-    #[test]
-    fn a_penalty_on_weights_leaves_biases_out() {
-        let mut spec = mlp();
-        spec.penalty = Some(Penalty { lambda: 0.5, scope: Scope::Weights });
-        let model = Model::<f64>::new(&spec).unwrap();
-        assert_eq!(model.penalized(), [(0..12, 0.5), (16..24, 0.5)]);
-        spec.penalty = Some(Penalty { lambda: f64::NAN, scope: Scope::All });
-        assert!(matches!(Model::<f64>::new(&spec), Err(ModelError::Penalty(_))));
-    }
-}
+mod tests;

@@ -48,7 +48,10 @@ pub enum SampleError {
         model: usize,
     },
     /// Another number of targets than the loss takes.
-    #[error("the data have {data} target values per sample, the loss `{loss}` on {outputs} outputs takes {model}")]
+    #[error(
+        "the data have {data} target values per sample, the loss `{loss}` on {outputs} outputs takes {model}; end with one \
+         vector per sample, for example by a flatten or mean-tokens layer before the last linear one"
+    )]
     Targets {
         /// What the data have.
         data: usize,
@@ -92,7 +95,9 @@ pub enum SampleError {
         vocabulary: usize,
     },
     /// A layer that normalises over the samples, and too few of them.
-    #[error("layer `{layer}` normalises over the samples and needs at least {least}, there are {samples}")]
+    #[error(
+        "layer `{layer}` normalises over the samples and needs at least {least}, there are {samples}; take more, or the running statistics"
+    )]
     TooFew {
         /// The layer.
         layer: String,
@@ -173,6 +178,20 @@ impl Samples {
         if self.w.is_empty() { 1.0 } else { self.w[n] }
     }
 
+    /// Whether there are enough of them for the analysed network: batch norm over the samples needs two.
+    ///
+    /// # Errors
+    /// If not, with the layer.
+    pub fn enough<T: Real>(&self, model: &Model<T>) -> Result<(), SampleError> {
+        let graph = model.graph();
+        match graph.least_batch().filter(|(_, least)| self.n < *least) {
+            Some((node, least)) => {
+                Err(SampleError::TooFew { layer: graph.name(node).to_string(), least, samples: self.n })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Whether these samples fit a network.
     ///
     /// # Errors
@@ -202,7 +221,7 @@ impl Samples {
         if let Some((layer, vocabulary)) = model.spec().embedding() {
             let bad = |x: &f64| !(0.0..vocabulary as f64).contains(x) || x.fract() != 0.0;
             if let Some(at) = self.x.iter().position(bad) {
-                let (row, value, layer) = (at / inputs, self.x[at], layer.to_string());
+                let (row, value) = (at / inputs, self.x[at]);
                 return Err(SampleError::Index { row, value, layer, vocabulary });
             }
         }
@@ -290,9 +309,7 @@ impl<'m, T: Real> Objective<'m, T> {
         samples.check(model)?;
         let n = samples.n;
         let coupled = model.graph().mixes_samples();
-        if let Some((node, least)) = model.graph().least_batch().filter(|(_, least)| n < *least) {
-            return Err(SampleError::TooFew { layer: model.graph().name(node).to_string(), least, samples: n });
-        }
+        samples.enough(model)?;
         let rows = if coupled { n } else { cut.rows.unwrap_or_else(|| shard_rows(model, n)).clamp(1, n) };
         let par = if coupled { Par::rayon(0) } else { Par::Seq };
         let scale = if reduction == Reduction::Mean { 1.0 / n as f64 } else { 1.0 };

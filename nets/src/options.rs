@@ -70,6 +70,33 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("'{shown}{cut}'")
 }
 
+/// The names of a table, in its order: one table is behind `Display`, `FromStr` and lists.
+pub(crate) const fn names<V, const N: usize>(table: &[(&'static str, V); N]) -> [&'static str; N] {
+    let mut names = [""; N];
+    let mut i = 0;
+    while i < N {
+        names[i] = table[i].0;
+        i += 1;
+    }
+    names
+}
+
+/// The name that a table gives to a value; empty if it has none.
+pub(crate) fn name_of<V: PartialEq>(table: &[(&'static str, V)], value: V) -> &'static str {
+    table.iter().find(|(_, v)| *v == value).map_or("", |(name, _)| name)
+}
+
+/// The value of a name in a table.
+pub(crate) fn value_of<V: Copy>(
+    table: &[(&'static str, V)],
+    what: &'static str,
+    name: &str,
+    names: &'static [&'static str],
+) -> Result<V, OptionError> {
+    let found = table.iter().find(|(known, _)| *known == name);
+    found.map(|(_, value)| *value).ok_or_else(|| OptionError::unknown(what, name, names))
+}
+
 /// `Ok` if `ok`, else the refusal of `value`. Write the condition so that NaN fails it (`x >= 0.0`, not `!(x < 0.0)`).
 pub(crate) fn in_range(
     ok: bool,

@@ -427,7 +427,7 @@ impl Snapshot {
         }
     }
 
-    /// The values of one tensor as f64, if it is there and has this shape.
+    /// The values of one tensor as f64, if it is there and has this shape. A single number may also have one axis.
     ///
     /// # Errors
     /// [`SnapshotError::Names`] or [`SnapshotError::Shape`].
@@ -435,7 +435,8 @@ impl Snapshot {
         let tensor = self
             .get(name)
             .ok_or_else(|| SnapshotError::Names { missing: vec![name.to_owned()], unexpected: Vec::new() })?;
-        if tensor.shape != shape {
+        let same = tensor.shape == shape || (shape.is_empty() && tensor.shape == [1]);
+        if !same {
             return Err(SnapshotError::Shape {
                 name: name.to_owned(),
                 found: tensor.shape.clone(),

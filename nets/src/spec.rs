@@ -4,10 +4,15 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use eigenlens_autodiff::Window;
+use eigenlens_autodiff::volume;
 
 use crate::activation::Activation;
 use crate::init::Init;
 use crate::options::OptionError;
+
+mod kind;
+
+pub use kind::Kind;
 
 /// The loss of one sample; the objective averages (or sums) it over samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +178,7 @@ pub enum LayerKind {
     },
     /// A learned vector for each position, added to (tokens, features).
     Positional {
-        /// Positions: as many as there are tokens.
+        /// Positions: as many as there are tokens, or more.
         length: usize,
     },
     /// exp(x_i)/Σ exp(x_j) over the last axis.
@@ -207,43 +212,11 @@ pub enum LayerKind {
     },
 }
 
-impl LayerKind {
-    /// The name of the kind in configs and messages.
-    pub fn name(&self) -> &'static str {
-        match self {
-            LayerKind::Linear { .. } => "linear",
-            LayerKind::Bilinear { .. } => "bilinear",
-            LayerKind::Conv2d { .. } => "conv2d",
-            LayerKind::Activation(_) => "activation",
-            LayerKind::MaxPool2d(_) => "max-pool2d",
-            LayerKind::AvgPool2d(_) => "avg-pool2d",
-            LayerKind::GlobalAvgPool2d => "global-avg-pool2d",
-            LayerKind::LayerNorm { .. } => "layer-norm",
-            LayerKind::RmsNorm { .. } => "rms-norm",
-            LayerKind::GroupNorm { .. } => "group-norm",
-            LayerKind::BatchNorm { .. } => "batch-norm",
-            LayerKind::Attention { .. } => "attention",
-            LayerKind::Embedding { .. } => "embedding",
-            LayerKind::Positional { .. } => "positional",
-            LayerKind::Softmax => "softmax",
-            LayerKind::MeanTokens => "mean-tokens",
-            LayerKind::Flatten => "flatten",
-            LayerKind::Reshape(_) => "reshape",
-            LayerKind::Permute(_) => "permute",
-            LayerKind::Add => "add",
-            LayerKind::Mul => "mul",
-            LayerKind::Concat { .. } => "concat",
-            LayerKind::ScaleBy { .. } => "scale-by",
-            LayerKind::Dropout { .. } => "dropout",
-        }
-    }
-}
-
 /// One layer of a network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerSpec {
-    /// Its name, by which later layers read it; parameters are called `name.weight` and `name.bias`. May be empty for a
-    /// layer without parameters, which then is called by its kind and place: `flatten@4`.
+    /// Its name, by which later layers read it; parameters are called `name.weight` and `name.bias`. A layer without one
+    /// is called by its kind and place: `flatten@4`.
     pub name: String,
     /// What it does.
     pub kind: LayerKind,
@@ -340,16 +313,16 @@ impl ModelSpec {
 
     /// Values per sample.
     pub fn features(&self) -> usize {
-        self.input.iter().product()
+        volume(&self.input)
     }
 
     /// The name and the vocabulary of the embedding that reads the data, the smallest if several do.
-    pub fn embedding(&self) -> Option<(&str, usize)> {
+    pub fn embedding(&self) -> Option<(String, usize)> {
         let reads = |(i, l): (usize, &LayerSpec)| {
             if l.inputs.is_empty() { i == 0 } else { l.inputs.iter().any(|input| input == ModelSpec::INPUT) }
         };
-        let tables = self.layers.iter().enumerate().filter(|&(i, l)| reads((i, l))).filter_map(|(_, l)| match l.kind {
-            LayerKind::Embedding { vocabulary, .. } => Some((l.name.as_str(), vocabulary)),
+        let tables = self.layers.iter().enumerate().filter(|&(i, l)| reads((i, l))).filter_map(|(i, l)| match l.kind {
+            LayerKind::Embedding { vocabulary, .. } => Some((l.label(i), vocabulary)),
             _ => None,
         });
         tables.min_by_key(|(_, vocabulary)| *vocabulary)

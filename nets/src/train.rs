@@ -53,7 +53,7 @@ pub enum TrainError {
     EmptyBatch,
     /// A batch whose variance is not defined.
     #[error(
-        "layer `{layer}` normalises over the batch, and a batch of {batch} has one value per channel: take a batch size \
+        "layer `{layer}` normalises over the batch, and a batch of {batch} has one value per channel; take a batch size \
          that leaves no rest of 1 of the {samples} samples"
     )]
     SingleSample {
@@ -233,6 +233,26 @@ fn r_squared<'a, T: Real>(rows: impl Iterator<Item = &'a [T]>, y: &[f64], output
     (total > 0.0).then(|| 1.0 - rest / total)
 }
 
+/// Whether every batch of an epoch has samples enough for the network as it is trained: batch norm needs two.
+///
+/// # Errors
+/// If one has not, or the batch size is 0.
+pub fn check_batches<T: Real>(model: &Model<T>, samples: usize, batch_size: usize) -> Result<(), TrainError> {
+    if batch_size == 0 {
+        return Err(TrainError::EmptyBatch);
+    }
+    let rest = samples % batch_size;
+    let smallest = if rest == 0 { batch_size } else { rest };
+    let graph = model.trained().0.graph();
+    match graph.least_batch().filter(|(_, least)| smallest < *least) {
+        Some((node, _)) => {
+            let layer = graph.name(node).to_string();
+            Err(TrainError::SingleSample { layer, batch: smallest, samples })
+        }
+        None => Ok(()),
+    }
+}
+
 /// Mini-batch training of one network: its state, the optimiser's state, and room for one batch.
 #[derive(Debug)]
 pub struct Trainer<'m, T: Real> {
@@ -273,22 +293,15 @@ impl<'m, T: Real> Trainer<'m, T> {
         assert_eq!(start.theta.len(), model.len(), "length of θ");
         samples.check(model)?;
         options.schedule.check(options.lr)?;
-        if options.batch_size == 0 {
-            return Err(TrainError::EmptyBatch);
-        }
         let mut state = OptimizerState::new(options.optimizer, model.len())?;
         if !options.decay_biases {
             state = state.decay_only(&model.weight_ranges());
         }
+        check_batches(model, samples.n, options.batch_size)?;
         let batch = options.batch_size.min(samples.n);
-        let rest = if samples.n.is_multiple_of(batch) { batch } else { samples.n % batch };
-        let graph = model.trained().0.graph();
-        if let Some((node, _)) = graph.least_batch().filter(|(_, least)| rest < *least) {
-            let layer = graph.name(node).to_string();
-            return Err(TrainError::SingleSample { layer, batch: rest, samples: samples.n });
-        }
         // Not `Seq` for one thread either: how a batch is cut must not depend on the number of threads.
-        let par = if batch * model.multiply_adds() >= PARALLEL_WORK { Par::rayon(0) } else { Par::Seq };
+        let work = batch.saturating_mul(model.multiply_adds());
+        let par = if work >= PARALLEL_WORK { Par::rayon(0) } else { Par::Seq };
         let convert = |v: &[f64]| v.iter().map(|&x| T::from_f64(x)).collect::<Vec<T>>();
         Ok(Trainer {
             lin: Linearization::new(model.trained().0, batch, Order::First, par),

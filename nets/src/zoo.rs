@@ -22,7 +22,7 @@ use thiserror::Error;
 
 use crate::activation::Activation;
 use crate::init::Init;
-use crate::options::OptionError;
+use crate::options::{OptionError, name_of, names, value_of};
 use crate::spec::{EPS, LayerKind, LayerSpec, MOMENTUM, Statistics};
 
 mod conv;
@@ -90,14 +90,31 @@ const NORMS: [(&str, Norm); 5] =
 const MERGES: [(&str, Merge); 4] =
     [("add", Merge::Add), ("mul", Merge::Mul), ("concat", Merge::Concat), ("bilinear", Merge::Bilinear)];
 
-/// The name that a table gives to a value.
-fn name_of<V: Copy + PartialEq>(table: &[(&'static str, V)], value: V) -> &'static str {
-    table.iter().find(|(_, v)| *v == value).map_or("", |(name, _)| name)
-}
+const NORM_NAMES: [&str; NORMS.len()] = names(&NORMS);
+const MERGE_NAMES: [&str; MERGES.len()] = names(&MERGES);
+
+const FAMILIES: [(&str, Family); 15] = [
+    ("mlp", Family::Mlp),
+    ("residual-mlp", Family::ResidualMlp),
+    ("bottleneck-mlp", Family::BottleneckMlp),
+    ("diamond", Family::Diamond),
+    ("lenet-5", Family::LeNet5),
+    ("vgg-11", Family::Vgg11),
+    ("resnet-8", Family::ResNetSmall(1)),
+    ("resnet-14", Family::ResNetSmall(2)),
+    ("resnet-20", Family::ResNetSmall(3)),
+    ("resnet-32", Family::ResNetSmall(5)),
+    ("resnet-44", Family::ResNetSmall(7)),
+    ("resnet-56", Family::ResNetSmall(9)),
+    ("resnet-18", Family::ResNet18),
+    ("vit", Family::Vit),
+    ("decoder", Family::Decoder),
+];
+const FAMILY_NAMES: [&str; FAMILIES.len()] = names(&FAMILIES);
 
 impl Norm {
     /// Every name.
-    pub const ALL: &'static [&'static str] = &["none", "batch", "layer", "rms", "group"];
+    pub const ALL: &'static [&'static str] = &NORM_NAMES;
 
     /// The stable name.
     pub fn name(self) -> &'static str {
@@ -109,14 +126,13 @@ impl FromStr for Norm {
     type Err = OptionError;
 
     fn from_str(name: &str) -> Result<Self, OptionError> {
-        let found = NORMS.iter().find(|(n, _)| *n == name);
-        found.map(|(_, v)| *v).ok_or_else(|| OptionError::unknown("norm", name, Self::ALL))
+        value_of(&NORMS, "norm", name, Self::ALL)
     }
 }
 
 impl Merge {
     /// Every name.
-    pub const ALL: &'static [&'static str] = &["add", "mul", "concat", "bilinear"];
+    pub const ALL: &'static [&'static str] = &MERGE_NAMES;
 
     /// The stable name.
     pub fn name(self) -> &'static str {
@@ -128,8 +144,7 @@ impl FromStr for Merge {
     type Err = OptionError;
 
     fn from_str(name: &str) -> Result<Self, OptionError> {
-        let found = MERGES.iter().find(|(n, _)| *n == name);
-        found.map(|(_, v)| *v).ok_or_else(|| OptionError::unknown("merge", name, Self::ALL))
+        value_of(&MERGES, "merge", name, Self::ALL)
     }
 }
 
@@ -159,6 +174,11 @@ pub struct Options {
     /// How branches become one.
     pub merge: Option<Merge>,
 }
+
+/// Largest depth: each layer is a list entry, a block and a row of every table.
+const MOST_DEPTH: usize = 1000;
+/// Largest of the other sizes, so that multiples of them are numbers; what fits the memory is less.
+const MOST_SIZE: usize = 1 << 30;
 
 /// Names of the options, in the order of [`Options`].
 const OPTIONS: [&str; 11] =
@@ -256,17 +276,9 @@ pub enum ZooError {
 
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Family::ResNetSmall(n) => write!(f, "resnet-{}", 6 * n + 2),
-            Family::Mlp => f.write_str("mlp"),
-            Family::ResidualMlp => f.write_str("residual-mlp"),
-            Family::BottleneckMlp => f.write_str("bottleneck-mlp"),
-            Family::Diamond => f.write_str("diamond"),
-            Family::LeNet5 => f.write_str("lenet-5"),
-            Family::Vgg11 => f.write_str("vgg-11"),
-            Family::ResNet18 => f.write_str("resnet-18"),
-            Family::Vit => f.write_str("vit"),
-            Family::Decoder => f.write_str("decoder"),
+        match (name_of(&FAMILIES, *self), self) {
+            ("", Family::ResNetSmall(n)) => write!(f, "resnet-{}", 6 * n + 2),
+            (name, _) => f.write_str(name),
         }
     }
 }
@@ -275,46 +287,17 @@ impl FromStr for Family {
     type Err = OptionError;
 
     fn from_str(name: &str) -> Result<Self, OptionError> {
-        let known = Family::all().into_iter().find(|f| f.to_string() == name);
-        known.ok_or_else(|| OptionError::unknown("network", name, Self::ALL))
+        value_of(&FAMILIES, "network", name, Self::ALL)
     }
 }
 
 impl Family {
     /// Every name.
-    pub const ALL: &'static [&'static str] = &[
-        "mlp",
-        "residual-mlp",
-        "bottleneck-mlp",
-        "diamond",
-        "lenet-5",
-        "vgg-11",
-        "resnet-8",
-        "resnet-14",
-        "resnet-20",
-        "resnet-32",
-        "resnet-44",
-        "resnet-56",
-        "resnet-18",
-        "vit",
-        "decoder",
-    ];
+    pub const ALL: &'static [&'static str] = &FAMILY_NAMES;
 
     /// Every network.
     pub fn all() -> Vec<Family> {
-        let mut all = vec![
-            Family::Mlp,
-            Family::ResidualMlp,
-            Family::BottleneckMlp,
-            Family::Diamond,
-            Family::LeNet5,
-            Family::Vgg11,
-        ];
-        for n in [1, 2, 3, 5, 7, 9] {
-            all.push(Family::ResNetSmall(n));
-        }
-        all.extend([Family::ResNet18, Family::Vit, Family::Decoder]);
-        all
+        FAMILIES.iter().map(|(_, family)| *family).collect()
     }
 
     /// What it is, in one line.
@@ -408,7 +391,7 @@ impl Family {
     /// All options of a network, its own defaults where nothing is given.
     ///
     /// # Errors
-    /// An option that it has no use for, a size of 0, heads that don't divide the width.
+    /// An option that it has no use for, a size of 0 or beyond all measure, heads that don't divide the width.
     pub fn complete(self, options: &Options) -> Result<Options, ZooError> {
         let defaults = self.defaults();
         let mut takes = defaults.given();
@@ -425,8 +408,11 @@ impl Family {
             ("kernel", all.kernel),
             ("bottleneck", all.bottleneck),
         ];
-        if let Some((option, _)) = sizes.into_iter().find(|(_, size)| *size == Some(0)) {
-            return Err(self.refuse(option, "must be at least 1, is 0".to_string()));
+        for (option, size) in sizes.into_iter().filter_map(|(option, size)| Some((option, size?))) {
+            let most = if option == "depth" { MOST_DEPTH } else { MOST_SIZE };
+            if !(1..=most).contains(&size) {
+                return Err(self.refuse(option, format!("must be from 1 to {most}, is {size}")));
+            }
         }
         if let Some(norm) = all.norm
             && !self.norms().contains(&norm)

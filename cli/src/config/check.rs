@@ -2,6 +2,8 @@
 
 mod model;
 
+pub use model::refused;
+
 use super::source::Source;
 use super::{Blocks, ClassWeights, Config, LossKind, MAX_SEED, OptimizerKind, Part, ScheduleKind, Task, sample};
 use crate::error::{Failure, Result};
@@ -22,6 +24,9 @@ pub fn check(config: &Config, source: &Source<'_>, datasets: &[&str]) -> Result<
     c.spectra()?;
     c.interlayer()
 }
+
+/// Longest name of a layer or group: with what is put around it, file systems take 255 bytes.
+const LONGEST_NAME: usize = 100;
 
 struct Check<'a> {
     config: &'a Config,
@@ -306,17 +311,22 @@ impl Check<'_> {
                 .hint("keep one of the two; what no group takes stays with its layer"));
         }
         for name in s.groups.keys() {
-            let fine = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
-            if !fine {
-                return Err(self
-                    .fail(
-                        "spectra.groups",
-                        format!("the group name `{name}` has to be of letters, digits, `_`, `-` and `.`"),
-                    )
-                    .hint("it becomes part of file names"));
-            }
+            self.name("spectra.groups", "group", name)?;
         }
         Ok(())
+    }
+
+    /// Refuses a name that can't be part of a file name.
+    fn name(&self, key: &str, what: &str, name: &str) -> Result<()> {
+        let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+        let reason = if !plain {
+            format!("`{name}` has to be of letters, digits, `_`, `-` and `.`")
+        } else if name.len() > LONGEST_NAME {
+            format!("`{name}` has {} characters, at most {LONGEST_NAME} are possible", name.len())
+        } else {
+            return Ok(());
+        };
+        Err(self.fail(key, format!("the {what} name {reason}")).hint("it becomes part of file names"))
     }
 
     fn interlayer(&self) -> Result<()> {

@@ -1,119 +1,39 @@
 //! One entry of `[[model.layers]]`: what a layer does, and its options.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
 
-/// What a layer does; the names are those of the networks' own kinds of layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LayerKind {
-    /// y = W x + b on the last axis.
-    Linear,
-    /// y_k = uᵀ W_k v + b_k of two layers.
-    Bilinear,
-    /// Convolution of images.
-    Conv2d,
-    /// A function of each unit.
-    Activation,
-    /// The largest value of each window.
-    MaxPool2d,
-    /// The mean of each window.
-    AvgPool2d,
-    /// The mean of each channel.
-    GlobalAvgPool2d,
-    /// Normalisation over the last axis.
-    LayerNorm,
-    /// Scaling by the root mean square of the last axis.
-    RmsNorm,
-    /// Normalisation over groups of channels.
-    GroupNorm,
-    /// Normalisation of each channel over the batch.
-    BatchNorm,
-    /// Multi-head self-attention.
-    Attention,
-    /// A row of a table for each index.
-    Embedding,
-    /// A learned vector for each position.
-    Positional,
-    /// Softmax over the last axis.
-    Softmax,
-    /// The mean over tokens.
-    MeanTokens,
-    /// All axes as one.
-    Flatten,
-    /// Other extents.
-    Reshape,
-    /// Axes in another order.
-    Permute,
-    /// The sum of several layers.
-    Add,
-    /// The product of two layers.
-    Mul,
-    /// Several layers one after the other.
-    Concat,
-    /// A learned factor.
-    ScaleBy,
-    /// Random zeros in training.
-    Dropout,
-}
+use eigenlens_nets::spec::{EPS, MOMENTUM};
+use serde::de::{Deserializer, SeqAccess, Unexpected, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 
-impl LayerKind {
-    /// The name in a config.
-    pub fn name(self) -> &'static str {
-        match self {
-            LayerKind::Linear => "linear",
-            LayerKind::Bilinear => "bilinear",
-            LayerKind::Conv2d => "conv2d",
-            LayerKind::Activation => "activation",
-            LayerKind::MaxPool2d => "max-pool2d",
-            LayerKind::AvgPool2d => "avg-pool2d",
-            LayerKind::GlobalAvgPool2d => "global-avg-pool2d",
-            LayerKind::LayerNorm => "layer-norm",
-            LayerKind::RmsNorm => "rms-norm",
-            LayerKind::GroupNorm => "group-norm",
-            LayerKind::BatchNorm => "batch-norm",
-            LayerKind::Attention => "attention",
-            LayerKind::Embedding => "embedding",
-            LayerKind::Positional => "positional",
-            LayerKind::Softmax => "softmax",
-            LayerKind::MeanTokens => "mean-tokens",
-            LayerKind::Flatten => "flatten",
-            LayerKind::Reshape => "reshape",
-            LayerKind::Permute => "permute",
-            LayerKind::Add => "add",
-            LayerKind::Mul => "mul",
-            LayerKind::Concat => "concat",
-            LayerKind::ScaleBy => "scale-by",
-            LayerKind::Dropout => "dropout",
+pub use eigenlens_nets::spec::Kind as LayerKind;
+
+/// Options that must be given, and options that may be, beside `name` and `inputs`.
+pub fn options(kind: LayerKind) -> (&'static [&'static str], &'static [&'static str]) {
+    const POOL: (&[&str], &[&str]) = (&["kernel"], &["stride", "padding", "dilation"]);
+    match kind {
+        // `units` of the last layer come from the data.
+        LayerKind::Linear => (&[], &["units", "bias", "init", "shares"]),
+        LayerKind::Bilinear => (&["inputs", "units"], &["bias", "init", "shares"]),
+        LayerKind::Conv2d => {
+            (&["channels", "kernel"], &["stride", "padding", "dilation", "groups", "bias", "init", "shares"])
         }
-    }
-
-    /// Options that must be given, and options that may be, beside `name` and `inputs`.
-    pub fn options(self) -> (&'static [&'static str], &'static [&'static str]) {
-        const POOL: (&[&str], &[&str]) = (&["kernel"], &["stride", "padding", "dilation"]);
-        match self {
-            // `units` of the last layer come from the data.
-            LayerKind::Linear => (&[], &["units", "bias", "init", "shares"]),
-            LayerKind::Bilinear => (&["inputs", "units"], &["bias", "init", "shares"]),
-            LayerKind::Conv2d => {
-                (&["channels", "kernel"], &["stride", "padding", "dilation", "groups", "bias", "init", "shares"])
-            }
-            LayerKind::Activation => (&["fn"], &[]),
-            LayerKind::MaxPool2d | LayerKind::AvgPool2d => POOL,
-            LayerKind::LayerNorm | LayerKind::RmsNorm => (&[], &["eps", "shares"]),
-            LayerKind::GroupNorm => (&["groups"], &["eps", "shares"]),
-            LayerKind::BatchNorm => (&[], &["eps", "momentum", "statistics"]),
-            LayerKind::Attention => (&["heads"], &["causal", "init", "shares"]),
-            // `vocabulary` may come from the data.
-            LayerKind::Embedding => (&["width"], &["vocabulary", "init", "shares"]),
-            LayerKind::Positional => (&["length"], &["init", "shares"]),
-            LayerKind::Reshape => (&["shape"], &[]),
-            LayerKind::Permute => (&["axes"], &[]),
-            LayerKind::Concat => (&["inputs"], &["axis"]),
-            LayerKind::Add | LayerKind::Mul => (&["inputs"], &[]),
-            LayerKind::ScaleBy => (&[], &["start", "shares"]),
-            LayerKind::Dropout => (&["rate"], &[]),
-            LayerKind::GlobalAvgPool2d | LayerKind::Softmax | LayerKind::MeanTokens | LayerKind::Flatten => (&[], &[]),
-        }
+        LayerKind::Activation => (&["fn"], &[]),
+        LayerKind::MaxPool2d | LayerKind::AvgPool2d => POOL,
+        LayerKind::LayerNorm | LayerKind::RmsNorm => (&[], &["eps", "shares"]),
+        LayerKind::GroupNorm => (&["groups"], &["eps", "shares"]),
+        LayerKind::BatchNorm => (&[], &["eps", "momentum", "statistics"]),
+        LayerKind::Attention => (&["heads"], &["causal", "init", "shares"]),
+        // `vocabulary` may come from the data.
+        LayerKind::Embedding => (&["width"], &["vocabulary", "init", "shares"]),
+        LayerKind::Positional => (&["length"], &["init", "shares"]),
+        LayerKind::Reshape => (&["shape"], &[]),
+        LayerKind::Permute => (&["axes"], &[]),
+        LayerKind::Concat => (&["inputs"], &["axis"]),
+        LayerKind::Add | LayerKind::Mul => (&["inputs"], &[]),
+        LayerKind::ScaleBy => (&[], &["start", "shares"]),
+        LayerKind::Dropout => (&["rate"], &[]),
+        LayerKind::GlobalAvgPool2d | LayerKind::Softmax | LayerKind::MeanTokens | LayerKind::Flatten => (&[], &[]),
     }
 }
 
@@ -128,7 +48,7 @@ pub enum BatchStatistics {
 }
 
 /// One number for both axes, or one for each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Pair {
     /// For rows and columns.
@@ -147,12 +67,51 @@ impl Pair {
     }
 }
 
-/// One entry of `[[model.layers]]`. Which options a type has: [`LayerKind::options`].
+impl<'de> Deserialize<'de> for Pair {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NumberOrTwo;
+
+        impl<'de> Visitor<'de> for NumberOrTwo {
+            type Value = Pair;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number, 0 or more, or [rows, columns]")
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, n: i64) -> Result<Pair, E> {
+                let n = usize::try_from(n).map_err(|_| E::invalid_value(Unexpected::Signed(n), &self))?;
+                Ok(Pair::Both(n))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Pair, A::Error> {
+                let mut numbers = Vec::new();
+                while let Some(n) = list.next_element::<usize>()? {
+                    numbers.push(n);
+                }
+                let pair: Result<[usize; 2], Vec<usize>> = numbers.try_into();
+                pair.map(Pair::Each).map_err(|n| serde::de::Error::invalid_length(n.len(), &self))
+            }
+        }
+
+        deserializer.deserialize_any(NumberOrTwo)
+    }
+}
+
+fn kind_name<S: Serializer>(kind: &LayerKind, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(kind.name())
+}
+
+fn kind_of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LayerKind, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    name.parse().map_err(|_| serde::de::Error::unknown_variant(&name, LayerKind::ALL))
+}
+
+/// One entry of `[[model.layers]]`. Which options a type has: [`options`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layer {
     /// What it does, e.g. `"linear"` or `"conv2d"`.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", serialize_with = "kind_name", deserialize_with = "kind_of")]
     pub kind: LayerKind,
     /// Name in tables and files, and for the `inputs` of later layers; absent: by type and place, such as `fc1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -269,13 +228,62 @@ impl Layer {
     }
 
     /// A linear layer.
-    pub fn linear(units: Option<usize>, bias: bool, init: &str) -> Self {
-        Self { units, bias: Some(bias), init: Some(init.to_owned()), ..Self::new(LayerKind::Linear) }
+    pub fn linear(name: String, units: usize, bias: bool, init: &str) -> Self {
+        let (init, bias, units) = (Some(init.to_owned()), Some(bias), Some(units));
+        Self { name: Some(name), units, bias, init, ..Self::new(LayerKind::Linear) }
+    }
+
+    /// Makes explicit what its kind takes if nothing is said; `init` is how the weights of linear layers and convolutions start.
+    pub(super) fn fill(&mut self, init: impl FnOnce() -> String) {
+        let kind = self.kind;
+        if matches!(kind, LayerKind::Linear | LayerKind::Bilinear | LayerKind::Conv2d) {
+            self.bias.get_or_insert(true);
+        }
+        if self.shares.is_none() && self.init.is_none() {
+            self.init = match kind {
+                LayerKind::Linear | LayerKind::Conv2d => Some(init()),
+                _ => kind.default_init().map(|init| init.to_string()),
+            };
+        }
+        if matches!(kind, LayerKind::Conv2d | LayerKind::MaxPool2d | LayerKind::AvgPool2d) {
+            let own = if kind == LayerKind::Conv2d { None } else { self.kernel };
+            self.stride.get_or_insert(own.unwrap_or(Pair::Both(1)));
+            self.padding.get_or_insert(Pair::Both(0));
+            self.dilation.get_or_insert(Pair::Both(1));
+        }
+        if kind.is_norm() {
+            self.eps.get_or_insert(EPS);
+        }
+        match kind {
+            LayerKind::Conv2d => {
+                self.groups.get_or_insert(1);
+            }
+            LayerKind::BatchNorm => {
+                self.momentum.get_or_insert(MOMENTUM);
+                self.statistics.get_or_insert(BatchStatistics::Running);
+            }
+            LayerKind::Attention => {
+                self.causal.get_or_insert(false);
+            }
+            LayerKind::Concat => {
+                self.axis.get_or_insert(0);
+            }
+            LayerKind::ScaleBy => {
+                self.start.get_or_insert(1.0);
+            }
+            _ => {}
+        }
     }
 
     /// An activation layer.
     pub fn activation(function: &str) -> Self {
         Self { function: Some(function.to_owned()), ..Self::new(LayerKind::Activation) }
+    }
+
+    /// Its name, or what the networks call a layer without one at this place.
+    pub(super) fn label(&self, place: usize) -> String {
+        let kind = self.function.as_deref().unwrap_or(self.kind.name());
+        self.name.clone().unwrap_or_else(|| format!("{kind}@{place}"))
     }
 
     /// The names of the options that were given.

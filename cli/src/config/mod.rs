@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use analysis::{Blocks, Snapshots, Spectra, SpectraMethod};
+pub use check::refused;
 pub use data::{Data, DataSource, Part, Standardize, Task};
 pub use interlayer::{Interlayer, Method};
 pub use layer::{BatchStatistics, Layer, LayerKind, Pair};
@@ -35,6 +36,7 @@ pub use train::{
 };
 
 use crate::error::{Failure, Result};
+use source::{Places, Source};
 
 /// The largest seed: TOML has no larger number.
 pub const MAX_SEED: u64 = i64::MAX as u64;
@@ -79,6 +81,9 @@ pub struct Config {
     pub spectra: Spectra,
     /// And between functional blocks.
     pub interlayer: Interlayer,
+    /// Where its values were given.
+    #[serde(skip)]
+    places: Places,
 }
 
 impl Default for Config {
@@ -96,6 +101,7 @@ impl Default for Config {
             snapshots: Snapshots::default(),
             spectra: Spectra::default(),
             interlayer: Interlayer::default(),
+            places: Places::default(),
         }
     }
 }
@@ -142,8 +148,17 @@ impl Config {
         let source = Source::new(file, overrides)?;
         let mut config: Config = source.read()?;
         check::check(&config, &source, datasets)?;
+        config.places = source.places();
         config.fill();
         Ok(config)
+    }
+
+    /// The failure with the place of a dotted key, or of the section or list that it would stand in, if that was given.
+    pub fn placed(&self, failure: Failure, key: &str) -> Failure {
+        match self.places.get(key) {
+            Some(place) => failure.at(place),
+            None => failure,
+        }
     }
 
     /// Makes explicit what follows from other options, so that the written config says everything.

@@ -1,5 +1,6 @@
 //! `[model]`: the network, by name, as a list of widths or layer by layer.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use eigenlens_nets::Activation;
@@ -69,6 +70,45 @@ pub struct Model {
 /// The initialiser for layers followed by the function of this (checked) name.
 fn default_init(activation: &str) -> String {
     activation.parse().unwrap_or(Activation::Identity).default_init().to_string()
+}
+
+/// Names the layers that have parameters and no name: linear ones `fc1`, `fc2`, …, others by their kind and number, such as
+/// `conv2d-1`.
+fn name(layers: &mut [Layer]) {
+    let mut counts = HashMap::new();
+    for layer in layers {
+        let count = counts.entry(layer.kind).or_insert(0);
+        *count += 1;
+        match layer.kind {
+            LayerKind::Linear => {
+                layer.name.get_or_insert_with(|| format!("fc{count}"));
+            }
+            kind if kind.has_parameters() => {
+                layer.name.get_or_insert_with(|| format!("{}-{count}", kind.name()));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The function that the result of a layer goes through next; norms, pools and dropout may stand between.
+fn activation_after(layers: &[Layer], place: usize) -> Option<String> {
+    let mut at = place;
+    loop {
+        let label = layers[at].label(at);
+        let reads = |j: usize| layers[j].inputs.as_ref().map_or(j == at + 1, |inputs| inputs.contains(&label));
+        let readers: Vec<usize> = (at + 1..layers.len()).filter(|&j| reads(j)).collect();
+        if let Some(function) = readers.iter().find_map(|&j| layers[j].function.clone()) {
+            return Some(function);
+        }
+        let between = |kind: LayerKind| {
+            kind.is_norm() || matches!(kind, LayerKind::MaxPool2d | LayerKind::AvgPool2d | LayerKind::Dropout)
+        };
+        match readers[..] {
+            [next] if between(layers[next].kind) => at = next,
+            _ => return None,
+        }
+    }
 }
 
 /// A network and its options, or the key of a name that nothing has.
@@ -143,14 +183,10 @@ impl Model {
         }
         match &mut self.layers {
             Some(layers) => {
+                name(layers);
                 for i in 0..layers.len() {
-                    // A norm or a pool may stand between a layer and its activation.
-                    let follower = layers[i + 1..].iter().take(2).find_map(|next| next.function.clone());
-                    let layer = &mut layers[i];
-                    if matches!(layer.kind, LayerKind::Linear | LayerKind::Conv2d) {
-                        layer.bias.get_or_insert(true);
-                        layer.init.get_or_insert_with(|| default_init(follower.as_deref().unwrap_or("identity")));
-                    }
+                    let follower = activation_after(layers, i);
+                    layers[i].fill(|| default_init(follower.as_deref().unwrap_or("identity")));
                 }
             }
             None => {
@@ -175,11 +211,13 @@ impl Model {
         let activation = self.activation.as_deref().unwrap_or("tanh");
         let init = self.init.clone().unwrap_or_else(|| default_init(activation));
         let mut layers = Vec::new();
-        for &units in self.hidden.iter().flatten() {
-            layers.push(Layer::linear(Some(units), bias, &init));
+        let name = |i: usize| format!("fc{}", i + 1);
+        let hidden = self.hidden.as_deref().unwrap_or_default();
+        for (i, &units) in hidden.iter().enumerate() {
+            layers.push(Layer::linear(name(i), units, bias, &init));
             layers.push(Layer::activation(activation));
         }
-        layers.push(Layer::linear(Some(outputs), bias, &init));
+        layers.push(Layer::linear(name(hidden.len()), outputs, bias, &init));
         layers
     }
 

@@ -4,6 +4,7 @@
 //! text, so that any complaint can name the line and column of the file, or the flag.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::Deserialize;
@@ -134,6 +135,29 @@ const REPLACES: [(&str, &str, &[&str]); 11] = [
     ),
 ];
 
+/// Where the values of a config were given, by dotted key. They are no part of what a config says: all are equal.
+#[derive(Clone, Debug, Default)]
+pub struct Places(BTreeMap<String, String>);
+
+impl PartialEq for Places {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Places {
+    /// The place of a key, or of the section or list that it would stand in.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        let mut key = key;
+        loop {
+            if let Some(place) = self.0.get(key) {
+                return Some(place);
+            }
+            key = key.rsplit_once('.')?.0;
+        }
+    }
+}
+
 /// Keys where a name is short for a table with that `kind`.
 const NAME_OR_TABLE: [&str; 2] = ["optimizer", "schedule"];
 
@@ -249,6 +273,28 @@ impl<'a> Source<'a> {
             };
         }
         self.place_of(value.span())
+    }
+
+    /// The places of the values of all dotted keys.
+    pub fn places(&self) -> Places {
+        let mut all = BTreeMap::new();
+        for (key, value) in self.tree.get_ref() {
+            self.note(key.get_ref(), value, &mut all);
+        }
+        Places(all)
+    }
+
+    fn note(&self, key: &str, value: &Spanned<DeValue<'_>>, all: &mut BTreeMap<String, String>) {
+        all.extend(self.place_of(value.span()).map(|place| (key.to_owned(), place)));
+        match value.get_ref() {
+            DeValue::Table(table) => {
+                table.iter().for_each(|(inner, value)| self.note(&format!("{key}.{}", inner.get_ref()), value, all));
+            }
+            DeValue::Array(list) => {
+                list.iter().enumerate().for_each(|(i, value)| self.note(&format!("{key}.{i}"), value, all));
+            }
+            _ => {}
+        }
     }
 
     /// The place of a span of the imaginary text: the flag, or file:line:column (from 1, in characters).

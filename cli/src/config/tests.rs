@@ -1,5 +1,7 @@
 //! Configs as users write them, and as they get them wrong.
 
+use eigenlens_nets::Activation;
+
 use super::*;
 use crate::pipeline::dataset_names;
 
@@ -415,33 +417,39 @@ fn a_config_with_windows_line_ends_and_a_mark_at_its_start_is_read() {
 }
 
 #[test]
-fn every_type_of_layer_is_read_by_its_name() {
-    for name in [
-        "linear",
-        "conv2d",
-        "activation",
-        "max-pool2d",
-        "avg-pool2d",
-        "global-avg-pool2d",
-        "layer-norm",
-        "rms-norm",
-        "group-norm",
-        "batch-norm",
-        "attention",
-        "embedding",
-        "positional",
-        "softmax",
-        "mean-tokens",
-        "flatten",
-        "reshape",
-        "permute",
-        "add",
-        "mul",
-        "concat",
-        "scale-by",
-        "dropout",
-    ] {
-        let kind: LayerKind = toml::Value::from(name).try_into().unwrap_or_else(|e| panic!("{name}: {e}"));
-        assert_eq!(kind.name(), name);
+fn every_type_of_layer_is_read_and_written_by_its_name() {
+    for name in LayerKind::ALL {
+        let layer: Layer = toml::from_str(&format!("type = \"{name}\"")).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(layer.kind.name(), *name);
+        assert_eq!(toml::to_string(&layer).unwrap(), format!("type = \"{name}\"\n"));
     }
+}
+
+#[test]
+fn a_resolved_layer_says_all_that_its_type_takes() {
+    let layers = |text: &str| parse(text).unwrap().model.layers.unwrap();
+    let text = "[[model.layers]]\ntype = \"conv2d\"\nchannels = 2\nkernel = 3\n[[model.layers]]\ntype = \"batch-norm\"\n\
+                [[model.layers]]\ntype = \"max-pool2d\"\nkernel = 2\n[[model.layers]]\ntype = \"activation\"\nfn = \"relu\"\n\
+                [[model.layers]]\ntype = \"linear\"\n[[model.layers]]\ntype = \"linear\"\nshares = \"fc1\"";
+    let text = text.replacen("type = \"linear\"", "type = \"linear\"\nunits = 4", 1);
+    let filled = layers(&text);
+    let names: Vec<Option<&str>> = filled.iter().map(|l| l.name.as_deref()).collect();
+    assert_eq!(names, [Some("conv2d-1"), Some("batch-norm-1"), None, None, Some("fc1"), Some("fc2")]);
+    let conv = &filled[0];
+    assert_eq!((conv.stride, conv.padding, conv.groups), (Some(Pair::Both(1)), Some(Pair::Both(0)), Some(1)));
+    assert_eq!((filled[1].eps, filled[1].momentum, filled[2].stride), (Some(1e-5), Some(0.1), Some(Pair::Both(2))));
+    // The activation behind the norm and the pool decides; what is shared starts elsewhere.
+    assert_eq!((conv.init.as_deref(), filled[5].init.as_deref()), (Some("he-normal"), None));
+}
+
+#[test]
+fn a_layer_starts_by_the_function_of_the_layer_that_reads_it() {
+    let text = "[[model.layers]]\ntype = \"linear\"\nname = \"a\"\nunits = 4\n\
+                [[model.layers]]\ntype = \"linear\"\nname = \"b\"\nunits = 4\ninputs = [\"input\"]\n\
+                [[model.layers]]\ntype = \"activation\"\nfn = \"relu\"\nname = \"r\"\ninputs = [\"a\"]\n\
+                [[model.layers]]\ntype = \"add\"\nname = \"s\"\ninputs = [\"r\", \"b\"]\n[[model.layers]]\ntype = \"linear\"";
+    let layers = parse(text).unwrap().model.layers.unwrap();
+    let inits: Vec<Option<&str>> = layers.iter().map(|l| l.init.as_deref()).collect();
+    let plain = Activation::Identity.default_init().to_string();
+    assert_eq!(inits, [Some("he-normal"), Some(plain.as_str()), None, None, Some(plain.as_str())]);
 }

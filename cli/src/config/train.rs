@@ -3,8 +3,8 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::value::{MapAccessDeserializer, StrDeserializer};
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer, StrDeserializer};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::Precision;
@@ -65,7 +65,7 @@ fn is_zero(x: &f64) -> bool {
 
 /// How much the samples of each class count. Factors are scaled so that their mean over the training samples is 1, as in
 /// PyTorch's mean.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum ClassWeights {
     /// `"balanced"`: in inverse proportion to the samples of the class.
@@ -80,6 +80,30 @@ pub enum ClassWeights {
 pub enum Balanced {
     /// In inverse proportion to the samples of the class.
     Balanced,
+}
+
+impl<'de> Deserialize<'de> for ClassWeights {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameOrList;
+
+        impl<'de> Visitor<'de> for NameOrList {
+            type Value = ClassWeights;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"balanced\", or a list of one number for each class")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<ClassWeights, E> {
+                Balanced::deserialize(StrDeserializer::new(name)).map(ClassWeights::Named)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<ClassWeights, A::Error> {
+                Deserialize::deserialize(SeqAccessDeserializer::new(list)).map(ClassWeights::Each)
+            }
+        }
+
+        deserializer.deserialize_any(NameOrList)
+    }
 }
 
 /// Which optimiser.

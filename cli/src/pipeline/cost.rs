@@ -60,6 +60,7 @@ const ENOUGH: f64 = 0.5;
 pub fn plan(config: &Config, progress: &Progress) -> Result<Plan> {
     let setup = setup(config)?;
     memory::check(config, &setup)?;
+    setup.trainable(config, &Model::<f64>::new(&setup.spec).map_err(failure)?)?;
     match config.precision {
         Precision::F32 => plan_in::<f32>(config, &setup, progress),
         Precision::F64 => plan_in::<f64>(config, &setup, progress),

@@ -1,8 +1,9 @@
 //! From the `[model]` of a config to a network's description.
 
-use eigenlens_linalg::Real;
+use eigenlens_autodiff::volume;
 use eigenlens_nets::data::Dataset;
 use eigenlens_nets::init::Init;
+use eigenlens_nets::model::ModelError;
 use eigenlens_nets::spec::{
     EPS, LayerKind as Kind, LayerSpec, MOMENTUM, Penalty, Scope, Statistics, Weighting, Window,
 };
@@ -10,7 +11,7 @@ use eigenlens_nets::zoo::Task;
 use eigenlens_nets::{Loss, Model, ModelSpec};
 
 use super::setup::failure;
-use crate::config::{BatchStatistics, Config, L2Scope, Layer, LayerKind, Pair};
+use crate::config::{BatchStatistics, Config, L2Scope, Layer, LayerKind, Pair, refused};
 use crate::error::{Failure, Result};
 
 /// The network of a config for these data.
@@ -22,40 +23,59 @@ pub fn network(config: &Config, data: &Dataset, outputs: usize, loss: Loss, weig
     let named = config.model.named();
     let plain = || if named.is_some() { data.input_shape.clone() } else { vec![features] };
     let input = config.model.input.clone().unwrap_or_else(plain);
-    if input.iter().product::<usize>() != features {
-        return Err(Failure::new(format!("`model.input` is {input:?}, and a sample has {features} features"))
-            .hint("its extents must multiply to the number of features"));
+    if volume(&input) != features {
+        let failure = Failure::new(format!("`model.input` is {input:?}, and a sample has {features} features"))
+            .hint("its extents must multiply to the number of features");
+        return Err(config.placed(failure, "model.input"));
     }
     let layers = match named {
         Some(named) => {
             let (family, options) = named.map_err(|(_, e)| failure(e))?;
-            family.layers(&options, &Task { input: input.clone(), vocabulary, outputs }).map_err(failure)?
+            let task = Task { input: input.clone(), vocabulary, outputs };
+            family.layers(&options, &task).map_err(|e| {
+                let (key, failure) = refused(&e);
+                config.placed(failure, &key)
+            })?
         }
         None => {
-            let mut count = 0;
             let layers = config.model.expand(outputs);
-            layers.into_iter().map(|l| layer(l, outputs, vocabulary, &mut count)).collect::<Result<Vec<_>>>()?
+            let each = |(i, l)| {
+                let made = layer(l, outputs, vocabulary);
+                made.map_err(|failure| config.placed(failure, &format!("model.layers.{i}")))
+            };
+            layers.into_iter().enumerate().map(each).collect::<Result<Vec<_>>>()?
         }
     };
     let l2 = config.loss.l2;
     let scope = if l2.scope == L2Scope::All { Scope::All } else { Scope::Weights };
     let penalty = (l2.lambda != 0.0).then_some(Penalty { lambda: l2.lambda, scope });
     let spec = ModelSpec { weighting, penalty, ..ModelSpec::new(&input, layers, loss) };
-    let model = built::<f64>(&spec)?;
+    let model = Model::<f64>::new(&spec).map_err(|e| placed(config, &spec, &e))?;
     let has = if loss == Loss::CrossEntropy { model.classes() } else { model.outputs() };
     if has != outputs {
-        return Err(Failure::new(format!("the network has {has} outputs, the data need {outputs}"))
-            .hint(format!("give the last linear layer {outputs} units, or leave its units out")));
+        let failure = Failure::new(format!("the network has {has} outputs, the data need {outputs}"))
+            .hint(format!("give the last linear layer {outputs} units, or leave its units out"));
+        return Err(config.placed(failure, &format!("model.layers.{}", spec.layers.len() - 1)));
     }
     Ok(spec)
 }
 
-fn built<T: Real>(spec: &ModelSpec) -> Result<Model<T>> {
-    Model::new(spec).map_err(failure)
+/// Why there is no such network, with the place of the layer that it is about.
+fn placed(config: &Config, spec: &ModelSpec, error: &ModelError) -> Failure {
+    let about = |(i, l): (usize, &LayerSpec)| {
+        let rest = error.layer()?.strip_prefix(&l.label(i))?;
+        // A part of a layer is called after it, with a dot.
+        (rest.is_empty() || rest.starts_with('.')).then_some((rest.len(), std::cmp::Reverse(i)))
+    };
+    // Of two layers of one name, the second.
+    let layer = spec.layers.iter().enumerate().filter_map(about).min();
+    // What is said of the whole network is said of its output.
+    let place = layer.map_or(spec.layers.len().saturating_sub(1), |(_, i)| i.0);
+    config.placed(failure(error), &format!("model.layers.{place}"))
 }
 
-/// One layer; `count` counts the linear layers, which are called `fc1`, `fc2`, … if they have no name.
-fn layer(l: Layer, outputs: usize, vocabulary: Option<usize>, count: &mut usize) -> Result<LayerSpec> {
+/// One layer of a filled config.
+fn layer(l: Layer, outputs: usize, vocabulary: Option<usize>) -> Result<LayerSpec> {
     let init = l.init.as_deref().map(|text| text.parse::<Init>().and_then(|i| i.check().map(|()| i)));
     let init = init.transpose().map_err(failure)?;
     let pair = |pair: Option<Pair>, default: [usize; 2]| pair.map_or(default, Pair::get);
@@ -112,7 +132,6 @@ fn layer(l: Layer, outputs: usize, vocabulary: Option<usize>, count: &mut usize)
         LayerKind::ScaleBy => Kind::ScaleBy { start: l.start.unwrap_or(1.0) },
         LayerKind::Dropout => Kind::Dropout { rate: l.rate.unwrap_or(0.0) },
     };
-    *count += usize::from(l.kind == LayerKind::Linear);
-    let name = l.name.unwrap_or_else(|| if l.kind == LayerKind::Linear { format!("fc{count}") } else { String::new() });
+    let name = l.name.unwrap_or_default();
     Ok(LayerSpec { inputs: l.inputs.unwrap_or_default(), init, shares: l.shares, ..LayerSpec::new(&name, kind) })
 }

@@ -42,10 +42,11 @@ pub fn run(config: &Config, argv: &[String], resume: bool, progress: &Progress) 
     let setup = setup(config)?;
     setup.notes.iter().for_each(|note| progress.say(note));
     // Whatever can be refused is refused before there is a directory.
-    training(config, setup.train.n)?;
     let planned = memory::check(config, &setup)?;
+    let model = Model::<f64>::new(&setup.spec).map_err(failure)?;
+    setup.trainable(config, &model)?;
     if config.model.weights.is_some() {
-        weights::start(config, &Model::<f64>::new(&setup.spec).map_err(failure)?)?;
+        weights::start(config, &model)?;
     }
     let (data, here) = (setup.data_hash.as_deref(), Path::new("."));
     let mut directory =

@@ -1,14 +1,16 @@
 //! From a config to data, a network and training options of the engine.
 
+use eigenlens_linalg::Real;
 use eigenlens_nets::data::{
     self, Dataset, Fractions, Scaling, Source, Standardizer, TargetSpec, Targets, Task as DataTask, WhyNumbers, split,
     subsample,
 };
 use eigenlens_nets::optim::{Adam, AdamW, Optimizer as Rule, Sgd};
 use eigenlens_nets::schedule::Schedule as Rate;
+use eigenlens_nets::spec::LayerKind;
 use eigenlens_nets::stopping::EarlyStopping;
-use eigenlens_nets::train::TrainOptions;
-use eigenlens_nets::{Loss, ModelSpec, Samples};
+use eigenlens_nets::train::{TrainOptions, check_batches};
+use eigenlens_nets::{Loss, Model, ModelSpec, Samples};
 
 use super::network::network;
 use super::weighting::weighting;
@@ -170,7 +172,7 @@ pub fn setup(config: &Config) -> Result<Setup> {
         None => Loss::Mse,
     };
     let outputs = if loss == Loss::Bce && classification && data.outputs() == 2 { 1 } else { data.outputs() };
-    let notes = taken_as(config, &data)?.into_iter().chain(fixed_test(config, &data)).collect();
+    let mut notes: Vec<String> = taken_as(config, &data)?.into_iter().chain(fixed_test(config, &data)).collect();
     let fractions = Fractions { validation: config.data.validation, test: config.data.test };
     let mut parts = split(&data, fractions, config.seed).map_err(failure)?;
     if let Some(limit) = config.data.limit {
@@ -202,6 +204,7 @@ pub fn setup(config: &Config) -> Result<Setup> {
     let over = format!("{} {part} samples", looked_at.len());
     let weighting = weighting(config, &data, &parts.train, loss)?;
     let spec = network(config, &data, outputs, loss, weighting)?;
+    notes.extend(twice_softmax(&spec));
     let of_files = !matches!(config.data.source(), DataSource::Builtin(_));
     let info = match config.data.source() {
         DataSource::Builtin(name) => data::info(&name).ok(),
@@ -211,7 +214,7 @@ pub fn setup(config: &Config) -> Result<Setup> {
         Targets::Classes { names, .. } | Targets::Sequences { names, .. } => names.clone(),
         Targets::Values { .. } => Vec::new(),
     };
-    Ok(Setup {
+    let setup = Setup {
         summary: DatasetSummary {
             name: config.data.short_name(),
             task: if classification { Task::Classification } else { Task::Regression },
@@ -230,7 +233,47 @@ pub fn setup(config: &Config) -> Result<Setup> {
         test: optional(&parts.test)?,
         analysis: (samples(&looked_at)?, over),
         data_hash: of_files.then(|| hash(&data)),
+    };
+    setup.check(&Model::<f64>::new(&setup.spec).map_err(failure)?)?;
+    Ok(setup)
+}
+
+/// Says that a softmax stands before the loss, which has its own.
+fn twice_softmax(spec: &ModelSpec) -> Option<String> {
+    let ends = matches!(spec.layers.last().map(|l| &l.kind), Some(LayerKind::Softmax));
+    (ends && spec.loss == Loss::CrossEntropy).then(|| {
+        "the network ends in softmax, and cross-entropy takes the softmax of that once more; leave the layer out for the \
+         usual loss"
+            .to_owned()
     })
+}
+
+impl Setup {
+    /// The parts that there are, with their names.
+    fn parts(&self) -> impl Iterator<Item = (&'static str, &Samples)> {
+        let parts =
+            [("training", Some(&self.train)), ("validation", self.validation.as_ref()), ("test", self.test.as_ref())];
+        parts.into_iter().filter_map(|(name, samples)| Some((name, samples?)))
+    }
+
+    /// Whether the samples fit the network, and those that the Hessian is taken over are enough for it.
+    fn check<T: Real>(&self, model: &Model<T>) -> Result<()> {
+        self.parts().try_for_each(|(_, samples)| samples.check(model).map_err(failure))?;
+        self.analysis.0.enough(model).map_err(failure)
+    }
+
+    /// Whether the network can be trained and scored on its samples.
+    ///
+    /// # Errors
+    /// An option outside its range, a batch or a part with too few samples for a layer that looks at several.
+    pub fn trainable<T: Real>(&self, config: &Config, model: &Model<T>) -> Result<()> {
+        let options = training(config, self.train.n)?;
+        let few = |e| config.placed(failure(e), "train.batch_size");
+        check_batches(model, self.train.n, options.batch_size).map_err(few)?;
+        self.parts().try_for_each(|(part, samples)| {
+            samples.enough(model).map_err(|e| failure(format!("the {part} part is too small: {e}")))
+        })
+    }
 }
 
 /// The training options of a config.

@@ -24,10 +24,9 @@ pub fn weighting(config: &Config, data: &Dataset, train: &[usize], loss: Loss) -
         None => Vec::new(),
         Some(ClassWeights::Each(weights)) if weights.len() != mass.len() => {
             let (has, classes) = (weights.len(), mass.len());
-            return Err(Failure::new(format!(
-                "`loss.class_weights` has {has} factors, the data have {classes} classes"
-            ))
-            .hint("give one factor for each class, in the order of the labels"));
+            let text = format!("`loss.class_weights` has {has} factors, the data have {classes} classes");
+            let failure = Failure::new(text).hint("give one factor for each class, in the order of the labels");
+            return Err(config.placed(failure, "loss.class_weights"));
         }
         Some(ClassWeights::Each(weights)) => weights.clone(),
         Some(ClassWeights::Named(Balanced::Balanced)) => {
@@ -36,8 +35,9 @@ pub fn weighting(config: &Config, data: &Dataset, train: &[usize], loss: Loss) -
     };
     let total: f64 = weights.iter().zip(&mass).map(|(w, m)| w * m).sum();
     if !weights.is_empty() && total <= 0.0 {
-        return Err(Failure::new("every training sample is of a class whose weight is 0")
-            .hint("give the classes that occur a weight above 0"));
+        let failure = Failure::new("every training sample is of a class whose weight is 0")
+            .hint("give the classes that occur a weight above 0");
+        return Err(config.placed(failure, "loss.class_weights"));
     }
     let scale = mass.iter().sum::<f64>() / total;
     Ok(Weighting { smoothing: c.smoothing, classes: weights.iter().map(|w| w * scale).collect() })

@@ -10,15 +10,15 @@ use eigenlens_autodiff::ops::{
     GlobalAvgPool2d, GroupNorm, LayerNorm, MaxPool2d, MeanOver, Mse, Mul, Outer, Permute, Reshape, RmsNorm, ScaleBy,
     Softmax, SoftmaxCrossEntropy,
 };
-use eigenlens_autodiff::{Graph, NodeId};
+use eigenlens_autodiff::{Graph, NodeId, volume};
 use eigenlens_linalg::Real;
 
 use super::functional::{Functional, blocks};
+use super::wiring::{reads, shares};
 use super::{
     Buffer, Layer, LayerKind, LayerSpec, Loss, ModelError, ModelSpec, Norm, Start, Statistics, Tensor, Weighting,
 };
 use crate::init::{Init, fans};
-use crate::options::nearest;
 
 /// What the builder makes of a network.
 pub(super) struct Built<T: Real> {
@@ -36,7 +36,7 @@ pub(super) struct Built<T: Real> {
 }
 
 /// A graph under construction.
-pub(super) struct Builder<'s, T: Real> {
+pub(super) struct Builder<T: Real> {
     training: bool,
     graph: Graph<T>,
     layers: Vec<Layer>,
@@ -46,8 +46,6 @@ pub(super) struct Builder<'s, T: Real> {
     norms: Vec<Norm>,
     /// Results by the layers' names.
     nodes: HashMap<String, NodeId>,
-    /// The layers built so far, for sharing.
-    specs: HashMap<&'s str, &'s LayerSpec>,
 }
 
 /// A parametrised map: its tensors, and what the block is called.
@@ -66,10 +64,11 @@ struct Module<'a> {
     work: usize,
 }
 
-impl<'s, T: Real> Builder<'s, T> {
-    pub(super) fn build(spec: &'s ModelSpec, training: bool) -> Result<Built<T>, ModelError> {
+impl<T: Real> Builder<T> {
+    pub(super) fn build(spec: &ModelSpec, training: bool) -> Result<Built<T>, ModelError> {
         let labels: Vec<String> = spec.layers.iter().enumerate().map(|(i, l)| l.label(i)).collect();
         let reads = reads(spec, &labels)?;
+        shares(spec, &labels)?;
         let mut graph = Graph::new();
         if spec.features() == 0 {
             return Err(ModelError::Empty(ModelSpec::INPUT.to_string()));
@@ -84,7 +83,6 @@ impl<'s, T: Real> Builder<'s, T> {
             masks: Vec::new(),
             norms: Vec::new(),
             nodes: HashMap::from([(ModelSpec::INPUT.to_string(), input)]),
-            specs: HashMap::new(),
         };
         let mut node = input;
         let mut results = Vec::with_capacity(labels.len());
@@ -93,7 +91,6 @@ impl<'s, T: Real> Builder<'s, T> {
             node = builder.layer(layer, name, &inputs)?;
             builder.nodes.insert(name.clone(), node);
             results.push(node);
-            builder.specs.insert(&layer.name, layer);
         }
         if builder.layers.is_empty() {
             return Err(ModelError::NoLayers);
@@ -110,16 +107,35 @@ impl<'s, T: Real> Builder<'s, T> {
         self.graph.shape(node).dims.clone()
     }
 
-    /// (channels, rows, columns) of a node that is to be an image.
-    fn image(&self, layer: &LayerSpec, name: &str, node: NodeId) -> Result<[usize; 3], ModelError> {
+    /// The N extents of a node, which are to be what `takes` says, such as "(tokens, features)"; `remedy` makes them so.
+    fn extents<const N: usize>(
+        &self,
+        layer: &LayerSpec,
+        name: &str,
+        node: NodeId,
+        takes: &str,
+        remedy: &str,
+    ) -> Result<[usize; N], ModelError> {
         self.dims(node).try_into().map_err(|dims| ModelError::Option {
             layer: name.to_string(),
             reason: format!(
-                "{} takes (channels, rows, columns), and `{}` gives {dims:?}",
+                "{} takes {takes}, and `{}` gives {dims:?}; {remedy}",
                 layer.kind.name(),
                 self.graph.name(node)
             ),
         })
+    }
+
+    /// (channels, rows, columns) of a node that is to be an image.
+    fn image(&self, layer: &LayerSpec, name: &str, node: NodeId) -> Result<[usize; 3], ModelError> {
+        let remedy = "for data that are images give the extents of a sample, or put a reshape layer before";
+        self.extents(layer, name, node, "(channels, rows, columns)", remedy)
+    }
+
+    /// (tokens, features) of a node that is to be a sequence.
+    fn sequence(&self, layer: &LayerSpec, name: &str, node: NodeId) -> Result<[usize; 2], ModelError> {
+        let remedy = "put an embedding or a reshape layer before, or give the extents of a sample";
+        self.extents(layer, name, node, "(tokens, features)", remedy)
     }
 
     fn op(&mut self, name: &str, op: impl Op<T> + 'static, inputs: &[NodeId]) -> Result<NodeId, ModelError> {
@@ -131,15 +147,17 @@ impl<'s, T: Real> Builder<'s, T> {
         if m.owner != m.name {
             let shared = |reason: String| ModelError::Shared { layer: m.name.into(), with: m.owner.into(), reason };
             let Some(layer) = self.layers.iter_mut().find(|l| l.name == m.owner) else {
-                return Err(shared("that layer has none, or stands later".to_string()));
+                return Err(shared("that layer has none; leave `shares` out".to_string()));
             };
             let shapes: Vec<&[usize]> = layer.params.iter().map(|&p| &self.graph.shape(p).dims[..]).collect();
             let own: Vec<&[usize]> = m.tensors.iter().map(|t| &t.1[..]).collect();
             if shapes != own {
-                return Err(shared(format!("those have the shapes {shapes:?}, this layer needs {own:?}")));
+                return Err(shared(format!(
+                    "those have the shapes {shapes:?}, this layer needs {own:?}; give it the same sizes, or leave `shares` out"
+                )));
             }
             layer.dense = false;
-            layer.work += m.work;
+            layer.work = layer.work.saturating_add(m.work);
             return Ok(layer.params.clone());
         }
         let start = self.graph.param_len();
@@ -198,7 +216,6 @@ impl<'s, T: Real> Builder<'s, T> {
         if bias {
             tensors.push(("bias", vec![units], Start::Bias(init, width)));
         }
-        let rows: usize = dims[..dims.len() - 1].iter().product();
         let m = Module {
             name,
             owner,
@@ -209,26 +226,32 @@ impl<'s, T: Real> Builder<'s, T> {
             inputs: width,
             outputs: units,
             bias,
-            work: rows * units * width,
+            work: volume(&dims).saturating_mul(units),
         };
         self.apply(m, Affine::new(width, units))
     }
 
-    fn layer(&mut self, layer: &'s LayerSpec, name: &str, x: &[NodeId]) -> Result<NodeId, ModelError> {
+    fn layer(&mut self, layer: &LayerSpec, name: &str, x: &[NodeId]) -> Result<NodeId, ModelError> {
         let owner = layer.shares.as_deref().unwrap_or(name);
-        if let Some(with) = &layer.shares {
-            let other = self.specs.get(with.as_str());
-            if other.is_none_or(|o| o.kind.name() != layer.kind.name()) {
-                let reason = "it must be an earlier layer of the same kind".to_string();
-                return Err(ModelError::Shared { layer: name.into(), with: with.clone(), reason });
-            }
-        }
-        let init = layer.init.unwrap_or(Init::XavierUniform { gain: 1.0 });
+        // Those without a weight don't ask.
+        let init = layer.init.or(layer.kind.kind().default_init()).unwrap_or(Init::Zeros);
         let dims = self.dims(x[0]);
         let last = dims.last().copied().unwrap_or(0);
-        if dims.is_empty() && !matches!(layer.kind, LayerKind::Activation(_) | LayerKind::Add | LayerKind::Mul) {
-            let reason =
-                format!("`{}` gives one number per sample, and this layer needs an axis", self.graph.name(x[0]));
+        let elementwise = matches!(
+            layer.kind,
+            LayerKind::Activation(_)
+                | LayerKind::Add
+                | LayerKind::Mul
+                | LayerKind::ScaleBy { .. }
+                | LayerKind::Dropout { .. }
+                | LayerKind::Reshape(_)
+        );
+        if dims.is_empty() && !elementwise {
+            let reason = format!(
+                "`{}` gives one number per sample, and {} needs an axis; put a reshape to [1] between",
+                self.graph.name(x[0]),
+                layer.kind.name()
+            );
             return Err(ModelError::Option { layer: name.into(), reason });
         }
         // A norm's scale and shift: one value per channel.
@@ -245,24 +268,21 @@ impl<'s, T: Real> Builder<'s, T> {
             inputs: width,
             outputs: width,
             bias,
-            work: dims.iter().product(),
+            work: volume(&dims),
         };
         match &layer.kind {
             LayerKind::Linear { units, bias } => self.linear(name, owner, x[0], *units, *bias, init),
             LayerKind::Bilinear { units, bias } => {
-                let (u, v) = (self.dims(x[0]), self.dims(x[1]));
-                let (&[a], &[b]) = (&u[..], &v[..]) else {
-                    let reason = format!("bilinear takes two vectors, its inputs are {u:?} and {v:?}");
-                    return Err(ModelError::Option { layer: name.into(), reason });
-                };
-                if units * a * b == 0 {
+                let vector = |node| self.extents(layer, name, node, "two vectors", "put a flatten layer between");
+                let ([a], [b]) = (vector(x[0])?, vector(x[1])?);
+                if [*units, a, b].contains(&0) {
                     return Err(ModelError::Empty(name.into()));
                 }
                 let pairs = self.op(&format!("{name}.outer"), Product(Outer { a, b }), x)?;
-                let z = self.op(&format!("{name}.pairs"), Linear(Reshape(vec![a * b])), &[pairs])?;
+                let z = self.op(&format!("{name}.pairs"), Linear(Reshape(vec![volume(&[a, b])])), &[pairs])?;
                 let mut tensors = vec![("weight", vec![*units, a, b], Start::Weight(init))];
                 if *bias {
-                    tensors.push(("bias", vec![*units], Start::Bias(init, a * b)));
+                    tensors.push(("bias", vec![*units], Start::Bias(init, volume(&[a, b]))));
                 }
                 let m = Module {
                     name,
@@ -271,16 +291,22 @@ impl<'s, T: Real> Builder<'s, T> {
                     tensors,
                     input: z,
                     dense: true,
-                    inputs: a * b,
+                    inputs: volume(&[a, b]),
                     outputs: *units,
                     bias: *bias,
-                    work: units * a * b,
+                    work: volume(&[*units, a, b]),
                 };
-                self.apply(m, Affine::new(a * b, *units))
+                self.apply(m, Affine::new(volume(&[a, b]), *units))
             }
             LayerKind::Conv2d { channels, window, groups, bias } => {
                 let op = Conv2d::new(self.image(layer, name, x[0])?, *channels, *window).groups(*groups);
-                let invalid = |reason| ModelError::Option { layer: name.into(), reason };
+                let invalid = |reason| {
+                    let reason = format!(
+                        "{reason} (it reads `{}`); change its numbers, or the layers before",
+                        self.graph.name(x[0])
+                    );
+                    ModelError::Option { layer: name.into(), reason }
+                };
                 let [_, height, width] = op.output_dims().map_err(invalid)?;
                 let shape = op.weight_dims();
                 let fan_in = fans(&shape).0;
@@ -299,7 +325,7 @@ impl<'s, T: Real> Builder<'s, T> {
                     inputs: fan_in,
                     outputs: *channels,
                     bias: *bias,
-                    work: height * width * channels * fan_in,
+                    work: volume(&[height, width, *channels, fan_in]),
                 };
                 self.apply(m, op)
             }
@@ -325,7 +351,7 @@ impl<'s, T: Real> Builder<'s, T> {
                 self.apply(norm("rms norm", last, false), op)
             }
             LayerKind::GroupNorm { groups, eps } => {
-                let spatial = dims[1..].iter().product();
+                let spatial = volume(&dims[1..]);
                 let op = Normalised(GroupNorm { channels: dims[0], spatial, groups: *groups, eps: *eps });
                 self.apply(norm("group norm", dims[0], true), op)
             }
@@ -342,18 +368,16 @@ impl<'s, T: Real> Builder<'s, T> {
                         buffer: 2 * self.norms.len(),
                         momentum: *momentum,
                         channels: dims[0],
-                        spatial: dims[1..].iter().product(),
+                        spatial: volume(&dims[1..]),
                     });
                 }
                 Ok(node)
             }
             LayerKind::Attention { heads, causal } => {
-                let [tokens, _] = dims[..] else {
-                    let reason = format!("attention takes (tokens, features), and its input is {dims:?}");
-                    return Err(ModelError::Option { layer: name.into(), reason });
-                };
+                let [tokens, _] = self.sequence(layer, name, x[0])?;
                 if *heads == 0 || last % heads != 0 {
-                    let reason = format!("{heads} heads don't divide {last} features");
+                    let reads = self.graph.name(x[0]);
+                    let reason = format!("{heads} heads don't divide the {last} features of `{reads}`; take a divisor");
                     return Err(ModelError::Option { layer: name.into(), reason });
                 }
                 let project = |b: &mut Self, part: &str, z| {
@@ -370,7 +394,7 @@ impl<'s, T: Real> Builder<'s, T> {
                 project(self, "o", mixed)
             }
             LayerKind::Embedding { vocabulary, width } => {
-                let start = Start::Weight(layer.init.unwrap_or(Init::Normal { sd: 1.0 }));
+                let start = Start::Weight(init);
                 let m = Module {
                     name,
                     owner,
@@ -381,16 +405,21 @@ impl<'s, T: Real> Builder<'s, T> {
                     inputs: *vocabulary,
                     outputs: *width,
                     bias: false,
-                    work: last * width,
+                    work: last.saturating_mul(*width),
                 };
                 self.apply(m, Embedding { vocabulary: *vocabulary, features: *width })
             }
             LayerKind::Positional { length } => {
-                if dims.len() != 2 || dims[0] != *length {
-                    let reason = format!("the table has {length} positions, its input is {dims:?}");
+                let [tokens, _] = self.sequence(layer, name, x[0])?;
+                if tokens > *length {
+                    let reads = self.graph.name(x[0]);
+                    let reason = format!(
+                        "the table has {length} positions, and `{reads}` gives {tokens} tokens; take at least as many \
+                         positions"
+                    );
                     return Err(ModelError::Option { layer: name.into(), reason });
                 }
-                let start = Start::Weight(layer.init.unwrap_or(Init::Normal { sd: 0.02 }));
+                let start = Start::Weight(init);
                 let m = Module {
                     name,
                     owner,
@@ -401,7 +430,7 @@ impl<'s, T: Real> Builder<'s, T> {
                     inputs: *length,
                     outputs: last,
                     bias: false,
-                    work: dims.iter().product(),
+                    work: volume(&dims),
                 };
                 self.apply(m, Linear(AddParam))
             }
@@ -416,7 +445,7 @@ impl<'s, T: Real> Builder<'s, T> {
                     inputs: 1,
                     outputs: 1,
                     bias: false,
-                    work: dims.iter().product(),
+                    work: volume(&dims),
                 };
                 self.apply(m, Product(ScaleBy))
             }
@@ -427,13 +456,13 @@ impl<'s, T: Real> Builder<'s, T> {
                 let shapes: Vec<_> = x.iter().map(|&x| self.graph.shape(x).clone()).collect();
                 self.op(name, Concat::new(*axis, &shapes), x)
             }
-            LayerKind::Flatten => self.op(name, Linear(Reshape(vec![dims.iter().product()])), x),
+            LayerKind::Flatten => self.op(name, Linear(Reshape(vec![volume(&dims)])), x),
             LayerKind::Reshape(to) => self.op(name, Linear(Reshape(to.clone())), x),
             LayerKind::Add => self.op(name, Linear(Add), x),
             LayerKind::Mul => self.op(name, Product(Mul), x),
             LayerKind::Dropout { rate } => {
                 if !(0.0..1.0).contains(rate) {
-                    let reason = format!("the dropout rate must be in [0, 1), is {rate}");
+                    let reason = format!("the dropout rate must be in [0, 1), is {rate}; take 0.1, for example");
                     return Err(ModelError::Option { layer: name.into(), reason });
                 }
                 if !self.training || *rate == 0.0 {
@@ -487,94 +516,4 @@ impl<'s, T: Real> Builder<'s, T> {
             }
         })
     }
-}
-
-/// What layers call their parts, after their own name and a dot.
-const MADE: [&str; 8] = ["q", "k", "v", "o", "heads", "outer", "pairs", "mask"];
-
-/// The names of the layers that each layer reads, checked: all known, none later, none without a reader.
-fn reads(spec: &ModelSpec, labels: &[String]) -> Result<Vec<Vec<String>>, ModelError> {
-    let place: HashMap<&str, usize> = labels.iter().enumerate().map(|(i, l)| (l.as_str(), i)).collect();
-    let mut all = Vec::with_capacity(labels.len());
-    for (i, (layer, label)) in spec.layers.iter().zip(labels).enumerate() {
-        if label == ModelSpec::INPUT || place[label.as_str()] != i {
-            return Err(ModelError::DuplicateName(label.clone()));
-        }
-        let made = label.rsplit_once('.').filter(|(owner, part)| place.contains_key(owner) && MADE.contains(part));
-        if let Some((owner, _)) = made {
-            return Err(ModelError::MadeName { layer: label.clone(), owner: owner.to_string() });
-        }
-        if layer.name.is_empty() && has_parameters(&layer.kind) {
-            return Err(ModelError::Unnamed { place: i, kind: layer.kind.name() });
-        }
-        let before = || if i == 0 { ModelSpec::INPUT.to_string() } else { labels[i - 1].clone() };
-        let reads = if layer.inputs.is_empty() { vec![before()] } else { layer.inputs.clone() };
-        for input in &reads {
-            if input != ModelSpec::INPUT && !place.contains_key(input.as_str()) {
-                let known = labels.iter().map(String::as_str).chain([ModelSpec::INPUT]);
-                let nearest = nearest(input, known).map(str::to_string);
-                return Err(ModelError::UnknownInput { layer: label.clone(), input: input.clone(), nearest });
-            }
-        }
-        let (fits, takes) = match layer.kind {
-            LayerKind::Add | LayerKind::Concat { .. } => (reads.len() >= 2, "2 or more"),
-            LayerKind::Mul | LayerKind::Bilinear { .. } => (reads.len() == 2, "2"),
-            _ => (reads.len() == 1, "1"),
-        };
-        if !fits {
-            let (kind, has) = (layer.kind.name(), reads.len());
-            return Err(ModelError::Count { layer: label.clone(), kind, has, takes });
-        }
-        all.push(reads);
-    }
-    let position = |name: &String| place.get(name.as_str()).copied();
-    for (i, reads) in all.iter().enumerate() {
-        if let Some(input) = reads.iter().find(|r| position(r).is_some_and(|j| j >= i)) {
-            return Err(match cycle(i, &all, &position) {
-                Some(cycle) => ModelError::Cycle(cycle.into_iter().map(|j| labels[j].clone()).collect()),
-                None => ModelError::Later { layer: labels[i].clone(), input: input.clone() },
-            });
-        }
-    }
-    let mut read = vec![false; labels.len()];
-    all.iter().flatten().filter_map(position).for_each(|j| read[j] = true);
-    if let Some(j) = (0..labels.len().saturating_sub(1)).find(|&j| !read[j]) {
-        return Err(ModelError::Unread(labels[j].clone()));
-    }
-    Ok(all)
-}
-
-/// A way from a layer through what it reads back to itself.
-fn cycle(from: usize, reads: &[Vec<String>], position: &impl Fn(&String) -> Option<usize>) -> Option<Vec<usize>> {
-    let mut seen = vec![false; reads.len()];
-    let mut paths = vec![vec![from]];
-    while let Some(path) = paths.pop() {
-        for next in reads[*path.last().expect("a path has a start")].iter().filter_map(position) {
-            let longer: Vec<usize> = path.iter().copied().chain([next]).collect();
-            if next == from {
-                return Some(longer);
-            }
-            if !std::mem::replace(&mut seen[next], true) {
-                paths.push(longer);
-            }
-        }
-    }
-    None
-}
-
-fn has_parameters(kind: &LayerKind) -> bool {
-    matches!(
-        kind,
-        LayerKind::Linear { .. }
-            | LayerKind::Bilinear { .. }
-            | LayerKind::Conv2d { .. }
-            | LayerKind::LayerNorm { .. }
-            | LayerKind::RmsNorm { .. }
-            | LayerKind::GroupNorm { .. }
-            | LayerKind::BatchNorm { .. }
-            | LayerKind::Attention { .. }
-            | LayerKind::Embedding { .. }
-            | LayerKind::Positional { .. }
-            | LayerKind::ScaleBy { .. }
-    )
 }

@@ -2,7 +2,7 @@
 
 use eigenlens_autodiff::NodeId;
 
-use crate::spec::{LayerKind, LayerSpec};
+use crate::spec::LayerSpec;
 
 /// A functional block C = (P, A) of arXiv 2510.17486: a layer with weights, then norm, activation and whatever else stands
 /// before the next one or before its result is read twice (a skip connection then begins at its end).
@@ -16,28 +16,6 @@ pub struct Functional {
     pub node: NodeId,
     /// The blocks whose results it reads, by their place in the list.
     pub reads: Vec<usize>,
-}
-
-/// Whether a layer begins a block.
-fn has_weights(kind: &LayerKind) -> bool {
-    matches!(
-        kind,
-        LayerKind::Linear { .. }
-            | LayerKind::Bilinear { .. }
-            | LayerKind::Conv2d { .. }
-            | LayerKind::Attention { .. }
-            | LayerKind::Embedding { .. }
-    )
-}
-
-fn is_norm(kind: &LayerKind) -> bool {
-    matches!(
-        kind,
-        LayerKind::LayerNorm { .. }
-            | LayerKind::RmsNorm { .. }
-            | LayerKind::GroupNorm { .. }
-            | LayerKind::BatchNorm { .. }
-    )
 }
 
 /// The blocks of a network in its own order; `reads` are the places of the layers that each layer reads (none for the
@@ -56,17 +34,17 @@ pub(super) fn blocks(
     let end = |i: usize| {
         let (mut at, mut plain) = (i, true);
         while let &[next] = &readers[at][..] {
-            let kind = &layers[next].kind;
+            let kind = layers[next].kind.kind();
             // A norm belongs to the block only if it comes first; else it prepares the next one's input.
-            if has_weights(kind) || (is_norm(kind) && !plain) {
+            if kind.has_weights() || (kind.is_norm() && !plain) {
                 break;
             }
-            plain &= is_norm(kind);
+            plain &= kind.is_norm();
             at = next;
         }
         at
     };
-    let begins: Vec<usize> = (0..layers.len()).filter(|&i| has_weights(&layers[i].kind)).collect();
+    let begins: Vec<usize> = (0..layers.len()).filter(|&i| layers[i].kind.kind().has_weights()).collect();
     let ends: Vec<usize> = begins.iter().map(|&i| end(i)).collect();
     // For each layer: the blocks that its result comes from, as they are read by the next.
     let mut sources: Vec<Vec<usize>> = Vec::with_capacity(layers.len());

@@ -238,3 +238,21 @@ fn the_accuracy_of_sequences_is_that_of_their_positions() {
     let samples = Samples { n: 2, x, y: vec![2.0, 0.0, 2.0, 1.0, 2.0, 2.0, 0.0, 1.0], w: vec![] };
     assert_eq!(Evaluator::new(&model, &samples).unwrap().score(&state).accuracy, Some(0.75));
 }
+
+#[test]
+fn a_batch_of_one_is_refused_where_samples_see_each_other() {
+    let statistics = Statistics::Running;
+    let layers = vec![
+        LayerSpec::linear("fc", 3, true, Init::LecunNormal),
+        LayerSpec::new("bn", LayerKind::BatchNorm { eps: 1e-5, momentum: 0.1, statistics }),
+    ];
+    let model = Model::<f64>::new(&ModelSpec::new(&[2], layers, Loss::Mse)).unwrap();
+    for (samples, batch_size, smallest) in [(9, 4, 1), (9, 1, 1), (1, 32, 1), (9, 8, 1)] {
+        let single = TrainError::SingleSample { layer: "bn".into(), batch: smallest, samples };
+        assert_eq!(check_batches(&model, samples, batch_size), Err(single), "{samples} by {batch_size}");
+    }
+    for (samples, batch_size) in [(9, 3), (9, 9), (9, 32), (10, 4), (2, 32)] {
+        check_batches(&model, samples, batch_size).unwrap();
+    }
+    assert_eq!(check_batches(&model, 9, 0), Err(TrainError::EmptyBatch));
+}

@@ -96,7 +96,11 @@ fn foreign_options_and_impossible_sizes_are_refused_by_name() {
     let text = refused(Family::Mlp, Options { norm: Some(Norm::Group), ..none }, &images(8));
     assert!(text.contains("`norm` must be one of none, batch, layer, rms, is group"), "{text}");
     let text = refused(Family::Mlp, Options { width: Some(0), ..none }, &images(8));
-    assert!(text.contains("`width` must be at least 1"), "{text}");
+    assert!(text.contains("`width` must be from 1 to 1073741824, is 0"), "{text}");
+    let text = refused(Family::Vgg11, Options { width: Some(usize::MAX / 8 + 1), ..none }, &images(8));
+    assert!(text.contains("`width` must be from 1 to 1073741824"), "{text}");
+    let text = refused(Family::Mlp, Options { depth: Some(1_000_000_000), ..none }, &images(8));
+    assert!(text.contains("`depth` must be from 1 to 1000,"), "{text}");
     let text = refused(Family::ResNet18, none, &images(4));
     assert!(text.contains("4 × 4 pixels"), "{text}");
 }

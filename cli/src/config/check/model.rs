@@ -6,9 +6,21 @@ use eigenlens_nets::options::OptionError;
 use eigenlens_nets::zoo::ZooError;
 
 use super::Check;
+use crate::config::layer::options;
 use crate::config::model::Named;
 use crate::config::{Layer, LayerKind};
-use crate::error::Result;
+use crate::error::{Failure, Result};
+
+/// What a named network can't have, and the key that says so.
+pub fn refused(error: &ZooError) -> (String, Failure) {
+    let key = match error {
+        ZooError::Foreign { option, .. } | ZooError::Option { option, .. } => option,
+        ZooError::Input { .. } => "name",
+    };
+    let text = error.to_string();
+    let (what, hint) = text.split_once("; ").unwrap_or((&text, "see `eigenlens models`"));
+    (format!("model.{key}"), Failure::new(what).hint(hint))
+}
 
 impl Check<'_> {
     fn activation(&self, key: &str, text: &str) -> Result<()> {
@@ -90,19 +102,15 @@ impl Check<'_> {
         match family.complete(&options) {
             Ok(_) => Ok(()),
             Err(e) => {
-                let (ZooError::Foreign { option, .. } | ZooError::Option { option, .. }) = &e else {
-                    return Err(self.fail("model.name", e.to_string()));
-                };
-                let text = e.to_string();
-                let (what, hint) = text.split_once("; ").unwrap_or((&text, "see `eigenlens models`"));
-                Err(self.fail(&format!("model.{option}"), what).hint(hint))
+                let (key, failure) = refused(&e);
+                Err(self.source.place(&key).map_or(failure.clone(), |place| failure.at(place)))
             }
         }
     }
 
     /// Refuses options that a type doesn't have, and asks for those that it needs.
     fn options(&self, layer: &Layer, place: usize) -> Result<()> {
-        let (needed, others) = layer.kind.options();
+        let (needed, others) = options(layer.kind);
         let (kind, given) = (layer.kind.name(), layer.given());
         let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
         let known = || {
@@ -176,15 +184,21 @@ impl Check<'_> {
                 self.activation(&key("fn"), name)?;
             }
             if let Some(name) = &layer.name {
-                let fine = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
-                let taken = layers[..i].iter().any(|l| l.name.as_ref() == Some(name));
-                if !fine || taken {
-                    let what = if taken { "is taken" } else { "has to be of letters, digits, `_`, `-` and `.`" };
+                self.name(&key("name"), "layer", name)?;
+                if layers[..i].iter().any(|l| l.name.as_ref() == Some(name)) {
                     return Err(self
-                        .fail(&key("name"), format!("the layer name `{name}` {what}"))
-                        .hint("it becomes part of file names, so it has to be plain and different from the others"));
+                        .fail(&key("name"), format!("the layer name `{name}` is taken"))
+                        .hint("it becomes part of file names, so it has to be different from the others"));
                 }
             }
+            if layer.inputs.as_ref().is_some_and(Vec::is_empty) {
+                return Err(self
+                    .fail(&key("inputs"), format!("`{}` is empty", key("inputs")))
+                    .hint("name the layers that it reads, or leave `inputs` out to read the one before"));
+            }
+            let remedy = "its parameters start as those of the layer that has them";
+            let given = layer.shares.is_some() && layer.init.is_some();
+            self.foreign(given, &key("init"), "a layer that shares its parameters", remedy)?;
         }
         Ok(())
     }
