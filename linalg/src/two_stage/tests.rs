@@ -183,7 +183,7 @@ fn a_wrong_number_of_entries_is_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(crate::testing::config(24))]
 
     /// Any spectrum comes back from Q diag(λ) Qᵀ at orders that the dense solver hands to this one.
     #[test]
