@@ -36,7 +36,7 @@ pub use train::{
 };
 
 use crate::error::{Failure, Result};
-use source::{Places, Source};
+use source::Places;
 
 /// The largest seed: TOML has no larger number.
 pub const MAX_SEED: u64 = i64::MAX as u64;
@@ -83,7 +83,7 @@ pub struct Config {
     pub interlayer: Interlayer,
     /// Where its values were given.
     #[serde(skip)]
-    places: Places,
+    pub(crate) places: Places,
 }
 
 impl Default for Config {
