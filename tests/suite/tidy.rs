@@ -243,6 +243,7 @@ fn only_the_operator_files_know_what_a_network_is() {
         "sharpness.rs",
         "per_sample.rs",
         "monitor.rs",
+        "noise.rs",
         "wanted.rs",
         "verify.rs",
         "verify/",

@@ -83,6 +83,9 @@ pub fn run(args: &StudyArgs, argv: &[String], progress: &Progress) -> Result<Str
     }
     tables.write(&directory)?;
     place.write("summary.json", &overview::summary(&tables))?;
+    for answer in conclude::conclude(&tables, &directory, findings::questions::Effort::default())?.answers() {
+        progress.say(&answer);
+    }
     let peak = machine::peak_memory();
     place.finish(since.elapsed().as_secs_f64(), peak)?;
     let memory = peak.map_or(String::new(), |bytes| format!(", {} MB of memory at the peak", bytes / 1_000_000));
