@@ -106,7 +106,7 @@ fn kind_of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LayerKind, D::E
     name.parse().map_err(|_| serde::de::Error::unknown_variant(&name, LayerKind::ALL))
 }
 
-/// One entry of `[[model.layers]]`. Which options a type has: [`options`].
+/// One entry of `[[model.layers]]`. Which options a type has: `options` at the head of this file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layer {
