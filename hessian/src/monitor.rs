@@ -20,7 +20,7 @@ use crate::operator::Block;
 
 mod cusum;
 
-pub use cusum::{Alarm, Baseline, Cusum, Detection, Side, wilson};
+pub use cusum::{Alarm, Baseline, Cusum, Detection, Side, Z95, wilson};
 
 /// Estimates of the traces of all parts from shared probes.
 #[derive(Clone, Debug, PartialEq)]

@@ -286,9 +286,14 @@ impl RunDir {
     /// If something can't be written; the manifest then says so.
     pub fn finish(&mut self, last: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
         self.end(Status::Finished, None, last)?;
+        self.clear();
+        Ok(())
+    }
+
+    /// Removes what was kept for a resumption, of a run that is finished: it may have been killed before it came to that.
+    pub fn clear(&self) {
         // What might be left of it takes some space, but means nothing any more.
         let _ = std::fs::remove_dir_all(self.path.join(PARTS));
-        Ok(())
     }
 
     /// Writes the last files as [`RunDir::finish`] does, and says in the manifest why the run stopped. What was computed

@@ -70,7 +70,10 @@ fn look(study: &Path, planned: &Planned) -> Result<Found> {
     }
     match run.manifest().status {
         Status::Running => Ok(Found::Unfinished),
-        Status::Finished => result(study, &planned.id).map(|_| Found::Ended(Outcome::Finished)),
+        Status::Finished => {
+            run.clear();
+            result(study, &planned.id).map(|_| Found::Ended(Outcome::Finished))
+        }
         Status::Failed => Ok(match result(study, &planned.id).ok().and_then(|r| r.training.diverged) {
             Some(reason) => Found::Ended(Outcome::Diverged(reason)),
             None => Found::Unfinished,

@@ -176,11 +176,14 @@ impl Detection {
 
     /// The share of runs with an alarm, and its 95 % interval.
     pub fn rate(&self) -> (f64, [f64; 2]) {
-        (self.alarms as f64 / self.runs as f64, wilson(self.alarms, self.runs, 1.959_963_984_540_054))
+        (self.alarms as f64 / self.runs as f64, wilson(self.alarms, self.runs, Z95))
     }
 }
 
-/// The score interval of a rate of `hits` in `trials`, `z` standard errors wide on either side (1.96 for 95 %). [0, 1] without
+/// The 97.5 % point of the normal distribution: half the width of a 95 % interval in standard errors.
+pub const Z95: f64 = 1.959_963_984_540_054;
+
+/// The score interval of a rate of `hits` in `trials`, `z` standard errors wide on either side ([`Z95`] for 95 %). [0, 1] without
 /// trials.
 ///
 /// # Sources

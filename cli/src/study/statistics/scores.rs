@@ -1,5 +1,7 @@
 //! How good predictions are.
 
+use eigenlens_hessian::monitor::{Z95, wilson as interval};
+
 use super::correlation::ranks;
 use super::{Unfit, at_least, finite, same_rows};
 
@@ -93,14 +95,9 @@ pub fn auc(truth: &[bool], scores: &[f64]) -> Result<f64, Unfit> {
 /// # Sources
 /// Wilson (1927).
 pub fn wilson(part: usize, whole: usize) -> (f64, f64) {
-    /// The 97.5 % point of the normal distribution.
-    const Z: f64 = 1.959_963_984_540_054;
     assert!(whole > 0, "a share of nothing");
-    let (n, p) = (whole as f64, part as f64 / whole as f64);
-    let centre = p + Z * Z / (2.0 * n);
-    let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
-    let scale = 1.0 + Z * Z / n;
-    (((centre - half) / scale).max(0.0), ((centre + half) / scale).min(1.0))
+    let [low, high] = interval(part, whole, Z95);
+    (low, high)
 }
 
 #[cfg(test)]
