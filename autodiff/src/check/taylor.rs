@@ -66,8 +66,9 @@ impl Ladder {
 /// The best agreement of fourth-order central differences of `g` with `derivative`, relative to `scale`.
 ///
 /// D(h) = [8 (g(h) − g(−h)) − (g(2h) − g(−2h))] / 12h has truncation error O(h⁴) and rounding error O(ε/h); at the best
-/// h both are about ε^{4/5} (Fornberg 1988); [`Ladder::bound`] says what a right derivative stays below. The ladder goes on to h = 2⁻¹⁷, so that a piecewise smooth g with many kinks
-/// nearby has some h below the nearest. Returns the error at the best h and the ladder of errors.
+/// h both are about ε^{4/5} (Fornberg 1988); [`Ladder::bound`] says what a right derivative stays below. The ladder goes on to
+/// h = 2⁻¹⁷, so that a piecewise smooth g with many kinks nearby has some h below the nearest. Returns the error at the best h
+/// and the ladder of errors.
 pub(super) fn difference_error(scale: f64, derivative: &[f64], g: impl Fn(f64) -> Vec<f64>) -> (f64, Ladder) {
     // f64::max would drop a NaN.
     let largest = |v: &mut dyn Iterator<Item = f64>| v.fold(0.0, |a: f64, b| if b.is_nan() || b > a { b } else { a });

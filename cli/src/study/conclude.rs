@@ -114,6 +114,9 @@ fn statistics(f: &Findings) -> Vec<String> {
         let says = match gain {
             g if g.low > 0.0 && p <= 0.05 => "spectra add to it",
             g if g.high < 0.0 => "adding spectra makes it worse",
+            _ if p <= 0.05 => {
+                "more than when nothing is there, but not in enough data sets for its interval to leave zero: a hint"
+            }
             _ => "spectra add nothing that could be measured",
         };
         out.push(format!(

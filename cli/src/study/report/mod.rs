@@ -41,8 +41,10 @@ const CONTRASTS: &str = "The largest network of a data set against its smallest,
     its 95 % interval, and in how many data sets the larger network has the larger value.";
 const DIAGNOSIS: &str = "Rules that see spectra only, learned without the data set that they are tried on. Beside them the same \
     procedures given training loss, number of parameters, load and gradient norm, both together, and two controls: random \
-    features, which must be at guessing, and labels exchanged between networks of the same capacity on different data, which leave \
-    only what capacity tells. Balanced accuracy is the mean of the shares found among yes and among no: 0.5 is guessing.";
+    features, and labels exchanged between networks of the same capacity on different data, which leave only what capacity \
+    tells. Balanced accuracy is the mean of the shares found among yes and among no: 0.5 is guessing. Where there is nothing to \
+    learn it comes out below that, as a data set that is left out takes its own labels out of what is learned: random features \
+    say how far";
 
 fn section(body: &mut String, heading: &str, intro: &str, content: &str) {
     if !content.is_empty() {
